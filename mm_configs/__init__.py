@@ -1,0 +1,1 @@
+"""What MMEngine runs: one file of named protocol fields a benchmark."""

@@ -1,0 +1,1 @@
+"""The pretraining core: makes DetailCLIP checkpoints. Not built yet; see CHANGELOG.md."""

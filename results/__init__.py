@@ -1,0 +1,1 @@
+"""The paper's own numbers (``paper/``) and the schema of a record, shipped with the package."""
