@@ -1,0 +1,274 @@
+"""The checkpoint families: one declaration each. Whatever differs between them is data here, and nowhere
+else.
+
+A family says by which keys it is known, which towers a file holds, under which names the dual encoder knows
+each weight, what is left out and why, and what the shapes of the weights cannot tell (heads, activations,
+epsilons, preprocessing). To add a family, write one :class:`Family` and add it to :data:`FAMILIES`.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+
+from benchmarks.checkpoints.architecture import Preprocessing
+
+HOW: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = MappingProxyType(
+    {
+        "transposed": lambda tensor: tensor.t(),
+        "reshaped to (1, 1, width)": lambda tensor: tensor.reshape(1, 1, -1),
+        "batch dimension added": lambda tensor: tensor.unsqueeze(0),
+    }
+)
+"""What can be done to a weight that is stored in another arrangement, by the words of the load report."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Renames the keys that ``pattern`` matches at their start.
+
+    Attributes:
+        pattern: regular expression; what it matches is replaced, the rest of the key stays.
+        to: the replacement, in the dual encoder's names; may refer to groups (``\\1``).
+        how: name in :data:`HOW` of what is done to the weight, or None.
+    """
+
+    pattern: str
+    to: str
+    how: str | None = None
+
+    def rename(self, key: str) -> str | None:
+        """The dual encoder's name of ``key``, or None where the rule does not apply."""
+        found = re.match(self.pattern, key)
+        return found.expand(self.to) + key[found.end() :] if found else None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Leaves out the keys that ``pattern`` matches at their start, for a reason that the load report
+    shows.
+    """
+
+    pattern: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tower:
+    """One of the encoders in a file: ``online`` (trained by gradient) or ``ema`` (its moving average, the
+    teacher).
+
+    Attributes:
+        name: ``online`` or ``ema``.
+        rules: the first that matches a key counts.
+        container: ``teacher`` or ``student`` where the towers lie in dicts of their own; None: in the one
+            state dict.
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    container: str | None = None
+
+
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "bilinear", 224)
+"""Pixel statistics of ImageNet; shorter side to 224 by bilinear interpolation: what the SLIP code evaluates
+with.
+"""
+
+VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 6, 768: 12, 1024: 16})
+"""Heads by width of ViT-S, B, L: 64 channels a head."""
+
+SLIP_VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 12, 768: 12, 1024: 16})
+"""The same in the SLIP and A-CLIP code, whose ViT-S follows MoCo v3: 12 heads of 32 channels."""
+
+TEXT_HEADS: Mapping[int, int] = MappingProxyType(
+    {width: width // 64 for width in (512, 640, 768, 1024, 1280)}
+)
+"""Heads by width of CLIP's text towers: 64 channels a head."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One checkpoint family.
+
+    Attributes:
+        name: identifier, in records and messages.
+        title: for people.
+        towers: what a file holds; the first is the default.
+        marks: a file is of this family when each of these patterns matches the start of some key ...
+        never: ... and none of these matches any. No two families may fit one file.
+        drops: what is left out, beside the weights of the towers not asked for.
+        preprocessing: of the pictures.
+        has_text: the file holds a text tower.
+        image_heads: heads by width of the image tower; any other width must be told.
+        text_heads: the same of the text tower.
+        vision_eps: epsilon of the image tower's LayerNorms.
+        vision_quick_gelu: activation of the image tower.
+        vision_pre_norm: a LayerNorm before the image tower's blocks.
+        text_quick_gelu: activation of the text tower.
+        needs_metadata: the keys alone do not tell the settings: only files with our metadata are read.
+        notes: what a user must know of every file without our metadata.
+        reference: where the layout and the settings come from.
+    """
+
+    name: str
+    title: str
+    towers: tuple[Tower, ...]
+    marks: tuple[str, ...]
+    never: tuple[str, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    preprocessing: Preprocessing = IMAGENET
+    has_text: bool = True
+    image_heads: Mapping[int, int] = field(default_factory=lambda: VIT_HEADS)
+    text_heads: Mapping[int, int] = field(default_factory=lambda: TEXT_HEADS)
+    vision_eps: float = 1e-6
+    vision_quick_gelu: bool = False
+    vision_pre_norm: bool = False
+    text_quick_gelu: bool = True
+    needs_metadata: bool = False
+    notes: tuple[str, ...] = ()
+    reference: str = ""
+
+    def fits(self, keys: Iterable[str]) -> bool:
+        """Whether a state dict with these keys is of this family, whatever their order."""
+        names = list(keys)
+        return all(any(re.match(mark, key) for key in names) for mark in self.marks) and not any(
+            re.match(pattern, key) for pattern in self.never for key in names
+        )
+
+
+def vit(prefix: str) -> tuple[Rule, ...]:
+    """The rules of an image tower in timm's names behind ``prefix`` (a regular expression)."""
+    return (
+        Rule(rf"{prefix}(?=(cls_token|pos_embed)$|(patch_embed|blocks|norm|norm_pre)\.)", "visual.trunk."),
+    )
+
+
+def text(suffix: str = "") -> tuple[Rule, ...]:
+    """The rules of CLIP's text tower.
+
+    Args:
+        suffix: behind the names of the transformer and the projection. Token and position embeddings and the
+            last norm never have it: the EMA text towers of A-CLIP and DetailCLIP read the online ones, in the
+            authors' own evaluation too, and that is reproduced.
+    """
+    return (
+        Rule(rf"transformer{suffix}\.(?=resblocks\.)", "transformer."),
+        Rule(rf"text_projection{suffix}$", "text_projection"),
+        Rule(r"(?=token_embedding\.weight$|positional_embedding$|ln_final\.|logit_scale$)", ""),
+    )
+
+
+def image_projection(suffix: str = "") -> tuple[Rule, ...]:
+    """The rule of a projection that is stored as (width, joint) and used as ``x @ W``."""
+    return (Rule(rf"image_projection{suffix}$", "visual.head.proj.weight", "transposed"),)
+
+
+_ONLINE = Tower("online", vit(r"visual\.") + image_projection() + text())
+_EMA = Tower("ema", vit(r"visual_ema\.") + image_projection("_e") + text("_e"))
+_SIMCLR_HEAD = Drop(r"image_mlp\.", "projection head of the self-supervised loss")
+_SLIP = "https://github.com/facebookresearch/SLIP (commit c6faf5d)"
+
+SLIP_CLIP = Family(
+    name="slip-clip",
+    title="CLIP (SLIP repository)",
+    towers=(_ONLINE,),
+    marks=(r"visual\.patch_embed\.", r"image_projection$", r"text_projection$"),
+    never=(r"visual_ema\.", r"image_mlp\."),
+    image_heads=SLIP_VIT_HEADS,
+    reference=_SLIP,
+)
+
+SLIP = Family(
+    name="slip",
+    title="SLIP",
+    towers=(_ONLINE,),
+    marks=(r"visual\.patch_embed\.", r"image_projection$", r"text_projection$", r"image_mlp\."),
+    never=(r"visual_ema\.",),
+    drops=(_SIMCLR_HEAD,),
+    image_heads=SLIP_VIT_HEADS,
+    reference=_SLIP,
+)
+
+SIMCLR = Family(
+    name="slip-simclr",
+    title="SimCLR (SLIP repository)",
+    towers=(Tower("online", vit(r"visual\.")),),
+    marks=(r"visual\.patch_embed\.", r"image_mlp\."),
+    never=(r"visual_ema\.", r"image_projection$", r"text_projection$"),
+    drops=(_SIMCLR_HEAD,),
+    has_text=False,
+    image_heads=SLIP_VIT_HEADS,
+    reference=_SLIP,
+)
+
+ACLIP = Family(
+    name="aclip",
+    title="A-CLIP",
+    towers=(_EMA, _ONLINE),
+    marks=(r"visual\.patch_embed\.", r"visual_ema\.patch_embed\.", r"im_pred_byol\."),
+    never=(r"ibot_head\.",),
+    drops=(_SIMCLR_HEAD, Drop(r"im_(proj|pred)_byol(_e)?\.", "projection head of the self-supervised loss")),
+    image_heads=SLIP_VIT_HEADS,
+    reference="https://github.com/microsoft/A-CLIP (commit 0e51942)",
+)
+
+DETAILCLIP = Family(
+    name="detailclip",
+    title="DetailCLIP",
+    towers=(_EMA, _ONLINE),
+    marks=(r"visual\.patch_embed\.", r"visual_ema\.patch_embed\.", r"ibot_head\."),
+    never=(r"im_pred_byol\.",),
+    drops=(
+        Drop(r"ibot_head(_e)?\.last_layer2\.", "second name of the distillation head's shared last layer"),
+        Drop(r"ibot_head(_e)?\.", "distillation head"),
+        Drop(r"(decoder_|mask_token$|reconstruction_pred\.)", "pixel decoder"),
+    ),
+    # Only a ViT-B is published; the code it grew from gives its ViT-S 12 heads, timm 6: other widths must be
+    # told.
+    image_heads=MappingProxyType({768: 12}),
+    reference="https://github.com/KishoreP1/DetailCLIP (commit b66fd64)",
+)
+
+TIMM_VIT = Family(
+    name="timm-vit",
+    title="plain ViT (timm layout)",
+    towers=(Tower("online", vit("")),),
+    marks=(r"patch_embed\.proj\.", r"cls_token$", r"blocks\.0\."),
+    never=(r"dist_token$", r"mask_token$", r"masked_embed$", r"decoder_", r"fc_norm\."),
+    drops=(Drop(r"head\.(weight|bias)$", "classifier"),),
+    has_text=False,
+    notes=(
+        "a bare ViT state dict does not say who trained it: ImageNet pixel statistics are assumed (right for "
+        "DeiT, MAE, "
+        "DINO, iBOT and for backbones taken out of SLIP, A-CLIP or DetailCLIP; timm's augreg weights need "
+        "0.5)",
+        "resize 224 bilinear is assumed, as SLIP, A-CLIP and DetailCLIP have it; DeiT, MAE, DINO and iBOT "
+        "evaluate with "
+        "bicubic interpolation (crop share 0.9 or 224 of 256)",
+        "a ViT-S of width 384 is taken to have 6 heads (DeiT, DINO, iBOT); backbones of SLIP's or A-CLIP's "
+        "ViT-S have "
+        "12: say --image-heads 12",
+    ),
+    reference="https://github.com/huggingface/pytorch-image-models",
+)
+
+DUAL_ENCODER = Family(
+    name="dual-encoder",
+    title="dual encoder of this project",
+    towers=(Tower("online", (Rule(r"(?=visual\.(trunk\.|head\.proj\.weight$))", ""), *text())),),
+    marks=(r"visual\.trunk\.patch_embed\.", r"visual\.head\.proj\.weight$", r"text_projection$"),
+    image_heads=MappingProxyType({}),
+    text_heads=MappingProxyType({}),
+    needs_metadata=True,
+    reference="written by benchmarks.checkpoints.export",
+)
+
+FAMILIES: tuple[Family, ...] = (SLIP_CLIP, SLIP, SIMCLR, ACLIP, DETAILCLIP, TIMM_VIT, DUAL_ENCODER)
+
+
+def family_title(name: str) -> str:
+    """The title of the family ``name``, or the name itself where no declaration has it."""
+    return next((family.title for family in FAMILIES if family.name == name), name)

@@ -1,0 +1,230 @@
+"""A checkpoint that has been read and identified, and the questions that its family or its metadata
+answer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.checkpoints.architecture import Heads, Preprocessing, TextArchitecture, VitArchitecture
+from benchmarks.checkpoints.convert import (
+    Converted,
+    States,
+    convert,
+    identify,
+    text_architecture,
+    unwrap,
+    vision_architecture,
+)
+from benchmarks.checkpoints.families import Family, Tower, family_title
+from benchmarks.checkpoints.metadata import Embedded, Source, read_embedded
+from benchmarks.checkpoints.read import CheckpointFile, read_checkpoint
+from benchmarks.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What is known of a checkpoint beside its weights.
+
+    Attributes:
+        name: for records and tables: from embedded metadata, else the file's name without suffix.
+        path: the file that was read.
+        sha256: of that file, 64 hexadecimal digits.
+        family: name of the family that the weights come from.
+        layout: name of the family whose keys the file bears; differs from ``family`` for our own files.
+        title: of the family, for people.
+        tower: the tower taken, ``online`` or ``ema``.
+        towers: the towers that the file holds.
+        architecture: of the image tower.
+        text: of the text tower; None where there is none, or where the image tower alone was asked for.
+        heads: attention heads of both towers.
+        has_text: whether the file holds a text side.
+        preprocessing: of the pictures.
+        training: how the weights were made, from embedded metadata.
+        row: row of the paper's tables, from embedded metadata, ``METHOD[@EPOCHS]``.
+        source: the file that an exported file was made from.
+        notes: what was assumed because the file cannot tell it.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    family: str
+    layout: str
+    title: str
+    tower: str
+    towers: tuple[str, ...]
+    architecture: VitArchitecture
+    text: TextArchitecture | None
+    heads: Heads
+    has_text: bool
+    preprocessing: Preprocessing
+    training: Mapping[str, Any] | None
+    row: str | None
+    source: Source | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-able values."""
+        return asdict(self) | {"path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file that was read and identified.
+
+    Attributes:
+        file: what was read.
+        states: its state dicts.
+        family: whose keys it bears.
+        tower: the tower asked for.
+        embedded: the metadata of our own files.
+    """
+
+    file: CheckpointFile
+    states: States
+    family: Family
+    tower: Tower
+    embedded: Embedded | None
+
+    @property
+    def title(self) -> str:
+        """The title of the family that the weights come from."""
+        return family_title(self.embedded.family) if self.embedded else self.family.title
+
+    @property
+    def label(self) -> str:
+        """The file and its family, for messages."""
+        return f"{self.file.path} ({self.title}, {self.tower.name} tower)"
+
+    def convert(self, image_only: bool = False) -> Converted:
+        """The weights of the tower under the dual encoder's names."""
+        return convert(self.states, self.family, self.tower, image_only)
+
+    def vision(self, converted: Converted, told: int | None) -> VitArchitecture:
+        """The image tower; ``heads`` is 0 where they must be told.
+
+        Raises:
+            CheckpointError: ``told`` does not fit, or the metadata contradict the weights.
+        """
+        found = vision_architecture(converted, self.family, 1, self.label)
+        stated = self.embedded.architecture if self.embedded else None
+        if stated:
+            settings = {
+                name: getattr(stated, name) for name in ("heads", "norm_eps", "quick_gelu", "pre_norm")
+            }
+            self._confirm(stated == replace(found, **settings), "image")
+        heads = self._heads(
+            "image", found.width, told, stated.heads if stated else None, self.family.image_heads
+        )
+        return replace(stated or found, heads=heads)
+
+    def text(self, converted: Converted, told: int | None) -> TextArchitecture | None:
+        """The text tower, or None where there is none; ``heads`` is 0 where they must be told.
+
+        Raises:
+            CheckpointError: ``told`` does not fit, or the metadata contradict the weights.
+        """
+        if not self.family.has_text:
+            return None
+        found = text_architecture(converted, self.family, 1, self.label)
+        stated = self.embedded.text if self.embedded else None
+        if stated:
+            self._confirm(stated == replace(found, heads=stated.heads, quick_gelu=stated.quick_gelu), "text")
+        heads = self._heads(
+            "text", found.width, told, stated.heads if stated else None, self.family.text_heads
+        )
+        return replace(stated or found, heads=heads)
+
+    def _confirm(self, agrees: bool, side: str) -> None:
+        """Refuse metadata that describe another tower than the one in the file."""
+        if not agrees:
+            raise CheckpointError(
+                f"{self.label}: the metadata describe another {side} tower than the weights"
+            )
+
+    def _heads(
+        self, side: str, width: int, told: int | None, stated: int | None, published: Mapping[int, int]
+    ) -> int:
+        """The heads: stated in the file, else told, else published for this width, else 0."""
+        if told is not None and stated is not None and told != stated:
+            raise CheckpointError(
+                f"{self.label}: --{side}-heads {told}, but the file states {stated}: leave the option out"
+            )
+        heads = stated if stated is not None else told if told is not None else published.get(width, 0)
+        if (told is not None and told < 1) or (heads and width % heads):
+            raise CheckpointError(
+                f"{self.label}: --{side}-heads {heads} does not divide the {side} tower's width {width}; say "
+                f"another number"
+            )
+        return heads
+
+    def require_heads(self, side: str, architecture: VitArchitecture | TextArchitecture) -> None:
+        """Raise where the heads of this side must be told."""
+        if not architecture.heads:
+            raise CheckpointError(
+                f"{self.label}: the {side} tower's width {architecture.width} is not a published size, and "
+                f"the number of "
+                f"heads cannot be read from weights: say --{side}-heads N ({side}_heads=N)"
+            )
+
+    def info(self, vision: VitArchitecture, text: TextArchitecture | None) -> CheckpointInfo:
+        """All that is known, with the architectures as settled."""
+        embedded, family = self.embedded, self.family
+        return CheckpointInfo(
+            name=embedded.name if embedded else self.file.path.stem,
+            path=self.file.path,
+            sha256=self.file.sha256,
+            family=embedded.family if embedded else family.name,
+            layout=family.name,
+            title=self.title,
+            tower=self.tower.name,
+            towers=_tower_names(family, embedded, self.states),
+            architecture=vision,
+            text=text,
+            heads=Heads(vision.heads or None, (text.heads or None) if text else None),
+            has_text=family.has_text,
+            preprocessing=embedded.preprocessing if embedded else family.preprocessing,
+            training=embedded.training if embedded else None,
+            row=embedded.row if embedded else None,
+            source=embedded.source if embedded else None,
+            notes=() if embedded else family.notes,
+        )
+
+
+def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
+    """Read and identify a file, and pick the tower: ``tower``, or the family's default.
+
+    Raises:
+        CheckpointError: it cannot be read safely, its layout is unknown, or it lacks the tower.
+    """
+    file = read_checkpoint(Path(path))
+    states = unwrap(file.content, str(file.path))
+    family = identify(states, str(file.path))
+    embedded = read_embedded(file.metadata, str(file.path))
+    if family.needs_metadata and embedded is None:
+        raise CheckpointError(
+            f"{file.path}: has the dual encoder's keys but not this project's metadata, without which heads "
+            f"and activation "
+            "are unknown; export the checkpoint that it was made from again"
+        )
+    names = _tower_names(family, embedded, states)
+    chosen = tower or names[0]
+    if chosen not in names:
+        raise CheckpointError(
+            f"{file.path} ({family.title}): has no {chosen} tower; towers in this file: {', '.join(names)}"
+        )
+    # Our own files hold one tower under the layout's own name, whichever it was in the file they were made
+    # from.
+    declared = {each.name: each for each in family.towers}
+    return Opened(
+        file, states, family, replace(declared.get(chosen, family.towers[0]), name=chosen), embedded
+    )
+
+
+def _tower_names(family: Family, embedded: Embedded | None, states: States) -> tuple[str, ...]:
+    """The towers that the file holds, the default first."""
+    if embedded:
+        return (embedded.tower,)
+    return tuple(tower.name for tower in family.towers if tower.container in states)

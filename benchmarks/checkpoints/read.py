@@ -1,0 +1,161 @@
+"""Reading a checkpoint file safely: by its content, never by its name, and never by running what is in it.
+
+Safetensors files hold nothing but tensors and text. Files of ``torch.save`` are pickles, and a pickle can run
+any program: they are read by torch's restricted unpickler, which knows tensors, plain values and
+:data:`ALLOWED_GLOBALS`, and refuses everything else. There is no fallback to the unrestricted one.
+"""
+
+import argparse
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.errors import CheckpointError
+from benchmarks.files import sha256_of
+
+ALLOWED_GLOBALS = (argparse.Namespace,)
+"""What a pickle may name beyond torch's own list: the SLIP, A-CLIP and DetailCLIP trainers store their
+options so.
+"""
+
+FOLDER_FILES = ("open_clip_model.safetensors", "model.safetensors")
+"""The weights in an exported folder."""
+
+# What the restricted unpickler and the archive reader raise on damaged input; programming errors of ours stay
+# visible, for nothing but torch.load runs under it. UnpicklingError is told apart first.
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """A file that was read.
+
+    Attributes:
+        path: the file itself (inside the folder, where a folder was given).
+        sha256: of the whole file, 64 hexadecimal digits.
+        content: what the file holds: tensors, or dicts of them among other values.
+        metadata: the text entries of a safetensors header.
+    """
+
+    path: Path
+    sha256: str
+    content: Mapping[str, Any]
+    metadata: Mapping[str, str]
+
+
+def read_checkpoint(path: Path) -> CheckpointFile:
+    """Read ``path``, a safetensors file, a file of ``torch.save`` (zip or legacy), or an exported folder.
+
+    Tensors of a zip archive are mapped, not loaded: optimiser state that nobody touches costs no memory.
+
+    Raises:
+        CheckpointError: missing, empty, truncated, no checkpoint, a TorchScript archive, or a pickle that
+        names something
+            outside the allow-list (nothing in it is run).
+    """
+    file = _locate(path)
+    with file.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise CheckpointError(f"{file}: the file is empty; download or copy it again")
+    metadata: Mapping[str, str] = {}
+    if head.startswith(b"PK\x03\x04"):
+        _check_archive(file)
+        content = _unpickle(file, mmap=True)
+    elif head[0] == 0x80:  # the first opcode of every binary pickle
+        content = _unpickle(file, mmap=False)
+    elif (
+        head[8:9] == b"{"
+    ):  # a safetensors file is the length of its header (8 bytes), then the header, a JSON object
+        content, metadata = _read_safetensors(file)
+    else:
+        raise CheckpointError(
+            f"{file}: not a checkpoint: neither a safetensors file nor a file of torch.save; check the path "
+            f"or the download"
+        )
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{file}: holds a {type(content).__name__}, not a dict of tensors")
+    return CheckpointFile(file, sha256_of(file), content, metadata)
+
+
+def _locate(path: Path) -> Path:
+    """The file to read: ``path`` itself, or the weights in an exported folder."""
+    if path.is_dir():
+        for name in FOLDER_FILES:
+            if (path / name).is_file():
+                return path / name
+        raise CheckpointError(
+            f"{path}: is a folder without {' or '.join(FOLDER_FILES)}; give the checkpoint file, or an "
+            f"exported folder"
+        )
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint; check the path")
+    return path
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse zip archives that are not whole files of ``torch.save``, each by its own name."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):  # the last two: damaged directory
+        raise CheckpointError(
+            f"{file}: the file is truncated or damaged; download or copy it again"
+        ) from None
+    if "constants.pkl" in members:
+        raise CheckpointError(
+            f"{file}: is a TorchScript archive, which is not supported yet; save its state_dict() with "
+            f"torch.save"
+        )
+    if "data.pkl" not in members:
+        raise CheckpointError(f"{file}: not a checkpoint: a zip archive that torch.save did not write")
+
+
+def _unpickle(file: Path, mmap: bool) -> Any:
+    """Load a file of ``torch.save`` with the restricted unpickler."""
+    try:
+        with torch.serialization.safe_globals(list(ALLOWED_GLOBALS)):
+            return torch.load(file, weights_only=True, map_location="cpu", mmap=mmap)
+    except pickle.UnpicklingError as error:
+        found = _GLOBAL.search(str(error))
+        what = f"names {found.group(1)}, which" if found else "holds something that"
+        raise CheckpointError(
+            f"{file}: refused: the pickle {what} is not on the list of harmless types "
+            "(or the file is damaged); nothing in it was run. Save the state_dict alone, or use safetensors"
+        ) from None
+    except _DAMAGED:
+        raise CheckpointError(
+            f"{file}: the file is truncated or damaged; download or copy it again"
+        ) from None
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt", device="cpu") as archive:
+            return {key: archive.get_tensor(key) for key in archive.keys()}, dict(archive.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{file}: the safetensors file is truncated or damaged ({error}); download or copy it again"
+        ) from None

@@ -1,0 +1,302 @@
+"""The ``bench`` command. Nothing below this file knows that there is a command line.
+
+Only what a command needs is imported, inside the command: help and list must answer at once.
+"""
+
+import sys
+import warnings
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.errors import BenchError, OptionError
+
+if TYPE_CHECKING:
+    from benchmarks.records import Record
+    from benchmarks.run import Job
+    from benchmarks.suite import Benchmark
+
+app = typer.Typer(
+    help="A checkpoint goes in, the cells of the DetailCLIP paper's tables come out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+checkpoint_app = typer.Typer(help="Look into a checkpoint, or write it in another form.", no_args_is_help=True)
+data_app = typer.Typer(help="The data sets: what is there, and the generated sample.", no_args_is_help=True)
+app.add_typer(checkpoint_app, name="checkpoint")
+app.add_typer(data_app, name="data")
+
+# A pipe has no width of its own; tables must not be cut to the 80 columns that rich then assumes.
+console = Console(width=None if sys.stdout.isatty() else 140)
+messages = Console(stderr=True, highlight=False)
+
+
+class Existing(StrEnum):
+    """What to do with a run that is there already."""
+
+    SKIP = "skip"
+    RESUME = "resume"
+    OVERWRITE = "overwrite"
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+
+
+class ExportForm(StrEnum):
+    """What a checkpoint is exported to."""
+
+    OPEN_CLIP = "open_clip"
+    BACKBONE = "backbone"
+
+
+OutOption = Annotated[Path, typer.Option("--out", help="Results folder: runs go to OUT/runs.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data-root", envvar="BENCH_DATA_ROOT", help="Folder with one folder a data set."),
+]
+TowerOption = Annotated[
+    str | None, typer.Option(help="Which weights: ema or online. Default: ema where the file has it.")
+]
+ImageHeadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Attention heads of the image tower, for unpublished sizes.")
+]
+TextHeadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Attention heads of the text tower, for unpublished sizes.")
+]
+
+
+def say(line: str) -> None:
+    """One line for the user, on stderr: stdout is for results."""
+    messages.print(line, soft_wrap=True, markup=False)
+
+
+@app.command(name="list")
+def list_suite(data_root: DataOption = None) -> None:
+    """Show the whole suite: what each benchmark fills, and whether its data is there."""
+    from benchmarks.display import suite_table
+
+    console.print(suite_table(data_root))
+
+
+@app.command()
+def run(
+    benchmarks: Annotated[list[str], typer.Argument(help="Benchmarks or groups; see `bench list`.")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Checkpoint file or exported folder. Default: a tiny random one.")
+    ] = None,
+    row: Annotated[
+        str | None, typer.Option(help="Row of the paper it stands for: METHOD[@EPOCHS], e.g. SLIP@25.")
+    ] = None,
+    tower: TowerOption = None,
+    image_heads: ImageHeadsOption = None,
+    data_root: DataOption = None,
+    out: OutOption = Path("results"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Score only the first N samples.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Small and short: does it run at all?")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of initialisation, order and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    existing: Annotated[
+        Existing,
+        typer.Option(help="A run that is there: resume takes it up, skip leaves it, overwrite begins anew."),
+    ] = Existing.RESUME,
+    pictures: Annotated[int, typer.Option(min=0, help="Save this many pictures.")] = 0,
+    override: Annotated[
+        list[str] | None, typer.Option("-o", metavar="FIELD=VALUE", help="Override a protocol field.")
+    ] = None,
+) -> None:
+    """Run benchmarks on a checkpoint and record what they find.
+
+    Without --data-root a small generated sample is used, without --checkpoint a tiny random one; such runs show that
+    the chain works and say nothing about a method.
+    """
+    from benchmarks.checkpoints import ensure_tiny
+    from benchmarks.data.sample import ensure
+    from benchmarks.run import Job
+
+    chosen = _runnable(benchmarks)
+    if checkpoint is None:
+        checkpoint = ensure_tiny()
+        say(f"no --checkpoint: taking the embedded tiny random one ({checkpoint})")
+    if data_root is None:
+        data_root, quick = ensure(), True
+        say(f"no --data-root: taking the generated sample data ({data_root}), quick settings")
+    jobs = [
+        Job(
+            benchmark=benchmark,
+            checkpoint=checkpoint,
+            data_root=data_root,
+            row=row,
+            tower=tower,
+            image_heads=image_heads,
+            seed=seed,
+            device=device,
+            limit=limit,
+            quick=quick,
+            pictures=pictures,
+            overrides=tuple(override or ()),
+        )
+        for benchmark in chosen
+    ]
+    _run_jobs(jobs, out, existing)
+
+
+def _runnable(names: list[str]) -> list["Benchmark"]:
+    """The benchmarks to run: one asked for by name must be there, one of a group may be skipped, aloud.
+
+    Raises:
+        OptionError: an unknown name, or one that this release cannot run yet.
+    """
+    from benchmarks.suite import asked_by_name, resolve
+
+    chosen, by_name = resolve(names), asked_by_name(names)
+    for benchmark in chosen:
+        if not benchmark.built:
+            if benchmark.id in by_name:
+                raise OptionError(f"{benchmark.id}: not built yet in this release; `bench list` shows what is")
+            say(f"{benchmark.id}: not built yet in this release, skipped")
+    return [benchmark for benchmark in chosen if benchmark.built]
+
+
+def _run_jobs(jobs: list["Job"], out: Path, existing: Existing) -> list["Record"]:
+    """Run ``jobs`` one after the other and print each result as it comes."""
+    from benchmarks.display import result_line
+    from benchmarks.records import Store
+    from benchmarks.run import Session
+
+    session = Session(Store(out), existing.value, say)
+    records = []
+    for job in jobs:
+        record = session.run(job)
+        if record is not None:
+            records.append(record)
+            console.print(result_line(record), highlight=False, soft_wrap=True)
+    return records
+
+
+@app.command()
+def table(
+    number: Annotated[int, typer.Argument(min=1, max=4, help="Table of the paper, 1 to 4.")],
+    out: OutOption = Path("results"),
+    form: Annotated[TableFormat, typer.Option("--format", help="How it is written.")] = TableFormat.TEXT,
+) -> None:
+    """Print a table of the paper with our numbers beside its own."""
+    from benchmarks.records import Store
+    from benchmarks.run import default_fingerprints
+    from benchmarks.tables import build, render
+
+    records = Store(out).load_all()
+    sys.stdout.write(render(build(number, records, default_fingerprints()), form.value) + "\n")
+
+
+@app.command()
+def demo(out: OutOption = Path("results/demo")) -> None:
+    """The whole way on embedded data: a tiny random checkpoint, ADE20K-style scenes, records, Table 1."""
+    from benchmarks.checkpoints import ensure_tiny
+    from benchmarks.data.sample import ensure
+    from benchmarks.run import Job
+    from benchmarks.suite import get
+
+    checkpoint, data_root = ensure_tiny(), ensure()
+    say(f"checkpoint: {checkpoint} (random weights)\ndata: {data_root} (generated)")
+    ids = ("ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune")
+    jobs = [Job(get(name), checkpoint, data_root, quick=True, pictures=4) for name in ids]
+    _run_jobs(jobs, out, Existing.RESUME)
+    table(1, out)
+
+
+@checkpoint_app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Checkpoint file or exported folder.")],
+    tower: TowerOption = None,
+    image_heads: ImageHeadsOption = None,
+    text_heads: TextHeadsOption = None,
+) -> None:
+    """Show what a checkpoint is and what of it would be loaded. Nothing in it is executed."""
+    from benchmarks.checkpoints import inspect_checkpoint
+    from benchmarks.display import inspection_tables
+
+    for part in inspection_tables(inspect_checkpoint(path, tower, image_heads, text_heads)):
+        console.print(part)
+
+
+@checkpoint_app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="Checkpoint to export; with --relocate, an exported folder.")],
+    to: Annotated[ExportForm | None, typer.Option(help="open_clip: both towers. backbone: timm ViT.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
+    tower: TowerOption = None,
+    image_heads: ImageHeadsOption = None,
+    text_heads: TextHeadsOption = None,
+    relocate: Annotated[
+        bool, typer.Option("--relocate", help="Only rewrite the path inside an export that was moved.")
+    ] = False,
+) -> None:
+    """Write a checkpoint as safetensors that plain open_clip or timm can load."""
+    from benchmarks.checkpoints import export_checkpoint, relocate_export
+
+    if relocate:
+        relocate_export(path)
+        say(f"{path}: paths inside now point here")
+        return
+    if to is None:
+        raise OptionError("--to: choose open_clip or backbone")
+    target = out or Path(f"{path.stem}-{to.value}")
+    written = export_checkpoint(path, to.value, target, tower, image_heads, text_heads)
+    console.print(str(written), highlight=False, soft_wrap=True)
+
+
+@data_app.command(name="list")
+def list_data(data_root: DataOption = None) -> None:
+    """Show which data sets are there. Nothing is opened."""
+    from benchmarks.display import data_table
+
+    console.print(data_table(data_root))
+
+
+@data_app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="The data set, e.g. ade20k.")],
+    data_root: Annotated[Path, typer.Option("--data-root", envvar="BENCH_DATA_ROOT", help="Data folder.")],
+) -> None:
+    """Decode every file of a data set and check its layout, labels and sizes."""
+    from benchmarks.data.catalogue import DATA_SETS
+    from benchmarks.display import checking_progress
+
+    if name not in DATA_SETS:
+        raise OptionError(f"{name}: no reader for this data set yet; there is {', '.join(DATA_SETS)}")
+    with checking_progress(name) as progress:
+        lines = DATA_SETS[name].check(data_root, progress)
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@data_app.command()
+def sample(folder: Annotated[Path, typer.Argument(help="Folder to write, new or empty.")]) -> None:
+    """Write the generated sample data in the official layouts."""
+    from benchmarks.data.sample import generate
+
+    generate(folder)
+    console.print(str(folder), highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: what the user can mend is one line on stderr and exit code 2; a bug keeps its traceback."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(mmcv|mmdet|mmengine|mmseg)\.")
+    try:
+        app()
+    except BenchError as error:
+        messages.print(f"error: {error}", style="red", soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""A small generated world: scenes of textured backgrounds and objects, drawn without any downloaded data.
+
+A ``Scene`` says what is there; everything else is a view of it. The image, the semantic mask and the
+visible part of each instance are here. Boxes, instance masks, captions and class folders follow from the
+same fields.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from benchmarks.data.shapes import COLOURS, RECIPES, Part, Point, jitter, place, rectangle, tint
+from benchmarks.data.textures import Paint, fill
+
+LABELS: dict[str, int] = {
+    "wall": 1, "building": 2, "sky": 3, "floor": 4, "tree": 5, "road": 7, "windowpane": 9, "grass": 10,
+    "person": 13, "door": 15, "table": 16, "mountain": 17, "chair": 20, "car": 21, "water": 22, "lamp": 37,
+    "cushion": 40, "sand": 47, "boat": 77, "ball": 120, "clock": 149,
+}  # fmt: skip
+"""The mask value that ADE20K gives each category of this world. What is not named here is unlabelled: 0."""
+
+SPLITS = ("training", "validation")
+_OVERSAMPLING = 2
+_OVERHANG = 2  # pixels by which a background reaches beyond the frame or beneath the next one: no seam shows
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object, or one stretch of background: what it is, its colour by name, and its painted polygons."""
+
+    category: str
+    colour: str
+    parts: tuple[Part, ...]
+
+    @property
+    def label(self) -> int:
+        """The mask value, 0 for things of no class."""
+        return LABELS.get(self.category, 0)
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, right, bottom in pixels, of the whole object: covered parts and those beyond the
+        frame too.
+        """
+        xs, ys = zip(*(point for part in self.parts for point in part.outline), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to see, from the farthest to the nearest; ``width`` and ``height`` are in pixels.
+
+    ``background`` is stuff that fills the frame, ``instances`` are the countable things before it.
+    """
+
+    width: int
+    height: int
+    setting: str
+    background: tuple[Instance, ...]
+    instances: tuple[Instance, ...]
+
+    @property
+    def layers(self) -> tuple[Instance, ...]:
+        """Background and instances in the order in which they are painted."""
+        return self.background + self.instances
+
+
+def ownership(scene: Scene) -> npt.NDArray[np.int32]:
+    """(H, W): for each pixel the index into ``scene.layers`` of the layer seen there, -1 where there is
+    none.
+    """
+    owner = np.full((scene.height, scene.width), -1, np.int32)
+    for index, layer in enumerate(scene.layers):
+        for part in layer.parts:
+            window, alpha = _coverage(part.outline, scene.width, scene.height)
+            owner[window][alpha >= 0.5] = index
+    return owner
+
+
+def semantic_mask(scene: Scene) -> npt.NDArray[np.uint8]:
+    """(H, W) values as in ADE20K's masks: 0 unlabelled, else ``LABELS``."""
+    labels = np.array([layer.label for layer in scene.layers] + [0], np.uint8)
+    return labels[ownership(scene)]
+
+
+def visible_masks(scene: Scene) -> npt.NDArray[np.bool_]:
+    """(N, H, W): which pixels show each of the N ``instances``. All False where one is wholly covered."""
+    indices = np.arange(len(scene.background), len(scene.layers))
+    visible: npt.NDArray[np.bool_] = ownership(scene)[None] == indices[:, None, None]
+    return visible
+
+
+def render(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """The picture, RGB (H, W, 3), and its semantic mask, (H, W)."""
+    canvas = np.zeros((scene.height, scene.width, 3), np.float32)
+    for layer in scene.layers:
+        for part in layer.parts:
+            window, alpha = _coverage(part.outline, scene.width, scene.height)
+            if alpha.size:
+                pixels = fill(part.paint, *alpha.shape)
+                canvas[window] += alpha[:, :, None] * (pixels - canvas[window])
+    return np.rint(canvas).astype(np.uint8), semantic_mask(scene)
+
+
+def _coverage(
+    outline: tuple[Point, ...], width: int, height: int
+) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+    """Rows and columns of the frame that a polygon touches, and how much of each pixel there it covers, 0
+    to 1.
+    """
+    points = np.asarray(outline)
+    left, top = np.clip(np.floor(points.min(axis=0)).astype(int), 0, (width, height))
+    right, bottom = np.clip(np.ceil(points.max(axis=0)).astype(int), (left, top), (width, height))
+    window = slice(top, bottom), slice(left, right)
+    if right == left or bottom == top:
+        return window, np.zeros((bottom - top, right - left), np.float32)
+    fine = Image.new("L", ((right - left) * _OVERSAMPLING, (bottom - top) * _OVERSAMPLING))
+    corners = (points - (left, top)) * _OVERSAMPLING - 0.5
+    ImageDraw.Draw(fine).polygon([(x, y) for x, y in corners.tolist()], fill=255)
+    covered = np.asarray(fine.reduce(_OVERSAMPLING), np.float32)
+    return window, covered / np.float32(255)
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """A kind of place.
+
+    ``background`` paints it for a width, a height and a horizon (pixels from the top). ``stands`` says
+    which things are found there, and where the foot of each is: 0 at the horizon, 1 at the lower edge, -1
+    at the upper.
+    """
+
+    background: Callable[[np.random.Generator, int, int, float], list[Instance]]
+    horizon: tuple[float, float]
+    stands: dict[str, tuple[float, float]]
+
+
+def draw_scene(seed: int, split: str, index: int) -> Scene:
+    """Invent a scene. It depends on these three alone, not on how many others are drawn.
+
+    Args:
+        seed: any number from 0.
+        split: one of ``SPLITS``.
+        index: from 0.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index)))
+    width, height = (int(side) for side in rng.integers(160, 321, 2))
+    name = _TURNS[index % len(_TURNS)]
+    setting = _SETTINGS[name]
+    horizon = rng.uniform(*setting.horizon) * height
+    background = setting.background(rng, width, height, horizon)
+    count = int(rng.integers(4, 8))
+    chosen = [str(category) for category in rng.choice(list(setting.stands), count)]
+    if rng.random() < 0.6:
+        chosen.append("clutter")
+    placed = [_put(rng, category, setting, width, height, horizon) for category in chosen]
+    placed.sort(key=lambda pair: pair[0])
+    return Scene(width, height, name, tuple(background), tuple(instance for _, instance in placed))
+
+
+def _put(
+    rng: np.random.Generator, category: str, setting: _Setting, width: int, height: int, horizon: float
+) -> tuple[float, Instance]:
+    """One object in its place, with its depth: larger is nearer."""
+    recipe = RECIPES[category]
+    depth = rng.uniform(*setting.stands.get(category, (0.2, 0.9)))
+    foot = horizon + depth * (height - horizon if depth > 0 else horizon)
+    nearness = 0.75 + 0.4 * max(depth, 0.0)
+    tall = rng.uniform(*recipe.height) * min(width, height) * nearness
+    wide = tall * rng.uniform(*recipe.aspect)
+    colour = str(rng.choice(recipe.colours))
+    parts = recipe.parts(rng, jitter(rng, COLOURS[colour]))
+    tilt = np.radians(rng.uniform(-recipe.tilt, recipe.tilt))
+    base = float(rng.uniform(0.05, 0.95) * width), float(foot)
+    return depth, Instance(category, colour, place(rng, parts, base, wide, tall, tilt))
+
+
+def _strip(
+    rng: np.random.Generator, category: str, colour: str, outline: tuple[Point, ...], paint: Paint
+) -> Instance:
+    """A stretch of background; its colours are jittered and its paint gets a seed."""
+    fresh = replace(
+        paint,
+        first=jitter(rng, paint.first, 6),
+        second=jitter(rng, paint.second, 6),
+        seed=int(rng.integers(2**32)),
+    )
+    return Instance(category, colour, (Part(outline, fresh),))
+
+
+def _band(top: float, width: int, bottom: float) -> tuple[Point, ...]:
+    """The whole width of the frame from ``top`` to a little below ``bottom``."""
+    return rectangle(-_OVERHANG, top - _OVERHANG * (top == 0), width + _OVERHANG, bottom + _OVERHANG)
+
+
+def _sky(rng: np.random.Generator, width: int, bottom: float) -> Instance:
+    """Blue with clouds, or the orange of an evening."""
+    evening = rng.random() < 0.2
+    first, second = ((95, 110, 170), (250, 190, 130)) if evening else ((90, 150, 225), (235, 242, 250))
+    paint = Paint("clouds", first, second, scale=rng.uniform(20, 40), grain=2)
+    return _strip(rng, "sky", "orange" if evening else "blue", _band(0, width, bottom), paint)
+
+
+def _mountain(rng: np.random.Generator, width: int, foot: float) -> Instance:
+    """A jagged ridge of grey or bluish rock."""
+    xs = np.linspace(-0.1, 1.1, 9) * width
+    ys = foot * (1 - rng.uniform(0.15, 0.75, 9))
+    ridge = tuple(zip(xs.tolist(), ys.tolist(), strict=True))
+    paint = Paint("noise", (70, 75, 92), (178, 178, 188), scale=22, shade=0.25, grain=8)
+    return _strip(
+        rng,
+        "mountain",
+        "grey",
+        ((-0.1 * width, foot + _OVERHANG), *ridge, (1.1 * width, foot + _OVERHANG)),
+        paint,
+    )
+
+
+def _street(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[Instance]:
+    grass = Paint("blades", (40, 85, 30), (135, 175, 75), scale=9, grain=9)
+    asphalt = Paint("noise", (85, 85, 90), (118, 116, 118), scale=5, grain=10)
+    middle, far, near = rng.uniform(0.3, 0.7) * width, 0.06 * width, rng.uniform(0.35, 0.7) * width
+    road = (
+        (middle - far, horizon),
+        (middle + far, horizon),
+        (middle + near, height + _OVERHANG),
+        (middle - near, height + _OVERHANG),
+    )
+    return [
+        _sky(rng, width, horizon),
+        _strip(rng, "grass", "green", _band(horizon, width, height), grass),
+        _strip(rng, "road", "grey", road, asphalt),
+    ]
+
+
+def _meadow(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[Instance]:
+    grass = Paint("blades", (45, 90, 32), (150, 180, 80), scale=rng.uniform(7, 12), grain=9)
+    return [
+        _sky(rng, width, horizon),
+        _mountain(rng, width, horizon),
+        _strip(rng, "grass", "green", _band(horizon, width, height), grass),
+    ]
+
+
+def _shore(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[Instance]:
+    water = Paint("ripples", (35, 85, 125), (100, 160, 190), scale=rng.uniform(6, 10), grain=5)
+    sand = Paint("noise", (196, 168, 118), (232, 210, 165), scale=7, grain=11)
+    left, right = (horizon + rng.uniform(0.5, 0.75) * (height - horizon) for _ in range(2))
+    low, far = height + _OVERHANG, width + _OVERHANG
+    beach = (
+        (-_OVERHANG, left),
+        (width / 2, (left + right) / 2 + 6),
+        (far, right),
+        (far, low),
+        (-_OVERHANG, low),
+    )
+    scene = [_sky(rng, width, horizon)]
+    if rng.random() < 0.5:
+        scene.append(_mountain(rng, width, horizon))
+    scene.append(_strip(rng, "water", "blue", _band(horizon, width, height), water))
+    return [*scene, _strip(rng, "sand", "beige", beach, sand)]
+
+
+def _room(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[Instance]:
+    colour = str(rng.choice(["beige", "white", "green", "pink", "blue"]))
+    red, green, blue = COLOURS[colour]
+    pale = 0.5 * red + 110, 0.5 * green + 110, 0.5 * blue + 110
+    paper = Paint("stripes", pale, tint(pale, 0.88), scale=rng.uniform(10, 24), shade=0.1, grain=3)
+    wooden = rng.random() < 0.6
+    planks = Paint("planks", (165, 115, 70), (95, 62, 38), scale=rng.uniform(14, 22), grain=6)
+    tiles = Paint("tiles", (205, 195, 185), (120, 105, 100), scale=rng.uniform(18, 30), grain=5)
+    return [
+        _strip(rng, "wall", colour, _band(0, width, horizon), paper),
+        _strip(rng, "floor", "brown" if wooden else "grey", _band(horizon, width, height),
+               planks if wooden else tiles),
+    ]  # fmt: skip
+
+
+_SETTINGS: dict[str, _Setting] = {
+    "room": _Setting(
+        _room,
+        (0.5, 0.65),
+        {"windowpane": (-0.45, -0.2), "clock": (-0.6, -0.4), "door": (0.0, 0.05), "table": (0.25, 0.8),
+         "chair": (0.25, 0.9), "lamp": (0.1, 0.5), "cushion": (0.5, 0.95), "person": (0.3, 0.95),
+         "ball": (0.5, 0.95)},
+    ),
+    "street": _Setting(
+        _street,
+        (0.4, 0.55),
+        {"building": (0.02, 0.2), "tree": (0.05, 0.6), "car": (0.35, 0.95), "person": (0.3, 0.95)},
+    ),
+    "shore": _Setting(
+        _shore,
+        (0.35, 0.5),
+        {"boat": (0.12, 0.5), "person": (0.75, 0.97), "ball": (0.75, 0.97), "tree": (0.75, 0.95)},
+    ),
+    "meadow": _Setting(
+        _meadow,
+        (0.4, 0.55),
+        {"building": (0.02, 0.2), "tree": (0.05, 0.6), "person": (0.3, 0.95), "ball": (0.5, 0.97)},
+    ),
+}  # fmt: skip
+
+_TURNS = ("room", "street", "shore", "room", "meadow")  # a handful of scenes shows every setting

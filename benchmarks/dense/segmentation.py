@@ -1,0 +1,441 @@
+"""Semantic segmentation on ADE20K: from a checked job to a trained and scored model.
+
+The named fields of ``SegmentationFields`` become a complete MMEngine config here, and nowhere else. MMSegmentation
+supplies data set, transforms, heads and inference; the tower is ``DenseViT``.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.checkpoints import ImageTower, load_image_tower, save_backbone
+from benchmarks.data import ade20k
+from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
+from benchmarks.dense.backbone import tap_blocks
+from benchmarks.dense.operators import kind as operators_kind
+from benchmarks.dense.protocol import SegmentationFields
+from benchmarks.engine.device import choose_device, peak_memory
+from benchmarks.engine.precision import optim_wrapper, precision_used
+from benchmarks.engine.protocol import load_protocol
+from benchmarks.errors import OptionError
+from benchmarks.install import check_installation
+from benchmarks.records import CheckpointInfo, DataInfo, Metric
+from benchmarks.run import Job, Outcome
+from benchmarks.suite import Benchmark
+from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
+
+IGNORE = 255
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def default_protocol(benchmark: Benchmark) -> dict[str, Any]:
+    """The shipped protocol of ``benchmark``, as records carry it."""
+    assert benchmark.config is not None
+    return load_protocol(benchmark.config, SegmentationFields).protocol()
+
+
+def plan(job: Job) -> "SegmentationPlan":
+    """Check options, data and checkpoint of ``job``, in this order: the quickest to fail first.
+
+    Raises:
+        BenchError: one of them cannot be used.
+    """
+    check_installation()
+    assert job.benchmark.config is not None
+    fields = load_protocol(job.benchmark.config, SegmentationFields, job.quick, job.overrides)
+    training = ade20k.load_split(job.data_root, fields.train_split)
+    validation = ade20k.load_split(job.data_root, fields.test_split)
+    if job.limit is not None and not 1 <= job.limit <= len(validation.pairs):
+        raise OptionError(f"--limit {job.limit}: choose 1 to {len(validation.pairs)} images")
+    tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
+    return SegmentationPlan(job, fields, training, validation, tower)
+
+
+@dataclass(frozen=True)
+class SegmentationPlan:
+    """A checked segmentation job (see ``benchmarks.run.Plan``)."""
+
+    job: Job
+    fields: SegmentationFields
+    training: ade20k.Split
+    validation: ade20k.Split
+    tower: ImageTower
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """The fingerprinted fields."""
+        return self.fields.protocol()
+
+    @property
+    def model_protocol(self) -> dict[str, Any]:
+        """How this checkpoint's tower is read."""
+        return {
+            "tower": self.tower.info.tower,
+            "architecture": self.tower.architecture.to_dict(),
+            "tapped_blocks": list(tap_blocks(self.tower.architecture.depth)),
+            "pixel_mean": list(self.pixel_statistics[0]),
+            "pixel_std": list(self.pixel_statistics[1]),
+            **self.fields.backbone.model_dump(),
+        }
+
+    @property
+    def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of RGB in 0..1: the checkpoint's own, or ImageNet's if forced."""
+        if self.fields.backbone.force_imagenet_norm:
+            return IMAGENET_MEAN, IMAGENET_STD
+        return self.tower.preprocessing.mean, self.tower.preprocessing.std
+
+    @property
+    def checkpoint(self) -> CheckpointInfo:
+        """The checkpoint as the record names it."""
+        info = self.tower.info
+        return CheckpointInfo(
+            name=info.name,
+            path=str(info.path),
+            sha256=info.sha256,
+            family=info.family,
+            load_report=self.tower.report.to_dict(),
+            row=self.job.row or info.row,
+            training=info.training,
+        )
+
+    @property
+    def data(self) -> DataInfo:
+        """Training and validation data together decide the result."""
+        both = f"{self.training.fingerprint}{self.validation.fingerprint}".encode()
+        return DataInfo(
+            name=self.fields.dataset,
+            split=self.fields.test_split,
+            fingerprint=hashlib.sha256(both).hexdigest(),
+        )
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether the data is the generated sample."""
+        return self.validation.is_sample
+
+    @property
+    def expected(self) -> int:
+        """How many images will be scored."""
+        return self.job.limit or len(self.validation.pairs)
+
+    def execute(self, folder: Path, state: Path) -> Outcome:
+        """Train, or take up training, then score (see ``benchmarks.run.Plan``)."""
+        from benchmarks.engine.runner import BenchRunner
+
+        device = choose_device(self.job.device)
+        runner = BenchRunner.from_config(self.config(folder, state, device), device)
+        runner.train()
+        runner.test()
+        images = runner.test_evaluator.metrics[0].images
+        intersection = np.stack([image.intersection for image in images])
+        union = np.stack([image.union for image in images])
+        return Outcome(
+            metrics={"mIoU": miou_metric(intersection, union)},
+            per_class={"IoU": _named(per_class_iou(intersection, union))},
+            samples=samples_table(images),
+            resumed=runner.resumed,
+            norm_layer=norm_layer_used(runner.bare_model),
+            operators=operators_kind(),
+            precision=precision_used(self.fields.precision, device),
+            device=str(device),
+            threads=torch.get_num_threads(),
+            peak_memory=peak_memory(device),
+        )
+
+    def config(self, folder: Path, state: Path, device: torch.device) -> Any:
+        """The complete MMEngine config of this run: logs and pictures in ``folder``, resume state in ``state``."""
+        from mmengine.config import Config
+
+        state.mkdir(parents=True, exist_ok=True)
+        weights = state / "backbone.safetensors"
+        if not weights.exists():
+            save_backbone(self.tower, weights)
+        fields = self.fields
+        return Config(
+            {
+                "default_scope": "mmseg",
+                "work_dir": str(folder / "training"),
+                "state_folder": str(state),
+                "experiment_name": self.job.benchmark.id,
+                "launcher": "none",
+                "log_level": "INFO",
+                "env_cfg": environment_config(),
+                "randomness": {"seed": self.job.seed},
+                "visualizer": {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]},
+                "model": model_config(fields, self.tower, self.pixel_statistics, weights),
+                "train_dataloader": train_loader(fields, self.training, self.job.seed),
+                "test_dataloader": test_loader(fields, self.validation, self.expected),
+                "train_cfg": {"type": "ResumableIterLoop", "max_iters": fields.iterations},
+                "test_cfg": {"type": "TestLoop"},
+                "test_evaluator": {
+                    "type": "PixelCounts",
+                    "classes": fields.num_classes,
+                    "pictures": self.job.pictures,
+                    "picture_folder": str(folder / "pictures"),
+                },
+                **schedule_config(fields, self.tower.architecture.depth, device),
+                "default_hooks": {"logger": {"type": "LoggerHook", "interval": 50}, "checkpoint": None,
+                                  "sampler_seed": None},
+                "custom_hooks": [
+                    {"type": "IterationSeedHook"},
+                    {"type": "DurableStateHook", "interval": fields.execution.state_interval},
+                    {"type": "ProgressHook", "label": self.job.benchmark.id},
+                ],
+            }
+        )  # fmt: skip
+
+
+def environment_config() -> dict[str, Any]:
+    """Forked loader workers, no threads inside OpenCV, no algorithm search by timing."""
+    return {
+        "cudnn_benchmark": False,
+        "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
+        "dist_cfg": {"backend": "nccl"},
+    }
+
+
+def model_config(
+    fields: SegmentationFields,
+    tower: ImageTower,
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
+    weights: Path,
+) -> dict[str, Any]:
+    """MMSegmentation's ``EncoderDecoder`` over the tower."""
+    mean, std = statistics
+    channels = tower.architecture.width
+    return {
+        "type": "EncoderDecoder",
+        "data_preprocessor": {
+            "type": "SegDataPreProcessor",
+            "mean": [255 * value for value in mean],
+            "std": [255 * value for value in std],
+            "bgr_to_rgb": True,
+            "pad_val": 0,
+            "seg_pad_val": IGNORE,
+            "size": fields.crop_size,
+        },
+        "backbone": {
+            "type": "DenseViT",
+            "weights": str(weights),
+            "image_size": fields.crop_size,
+            "norm_on_taps": fields.backbone.norm_on_taps,
+            "position_offset": fields.backbone.position_offset,
+            "pyramid": fields.pyramid,
+            "norm": {"type": fields.norm_layer},
+            "drop_path_rate": fields.drop_path_rate,
+            "checkpoint_blocks": fields.execution.checkpoint_blocks,
+            "frozen": fields.frozen_backbone,
+        },
+        "decode_head": HEADS[fields.head](fields, channels),
+        "auxiliary_head": auxiliary_head(fields, channels) if fields.auxiliary_channels else None,
+        "test_cfg": {"mode": fields.test_mode, "crop_size": fields.crop_size, "stride": fields.test_stride},
+    }
+
+
+def _head_base(fields: SegmentationFields, weight: float) -> dict[str, Any]:
+    """What all heads share: classes, norm layer, loss."""
+    return {
+        "num_classes": fields.num_classes,
+        "norm_cfg": {"type": fields.norm_layer, "requires_grad": True},
+        "align_corners": False,
+        "ignore_index": IGNORE,
+        "loss_decode": {
+            "type": "CrossEntropyLoss",
+            "loss_weight": weight,
+            "avg_non_ignore": not fields.loss_counts_ignored_pixels,
+        },
+    }
+
+
+def upernet_head(fields: SegmentationFields, channels: int) -> dict[str, Any]:
+    """UperNet (arXiv 1807.10221) on the four-level pyramid."""
+    return {
+        "type": "UPerHead",
+        "in_channels": [channels] * 4,
+        "in_index": [0, 1, 2, 3],
+        "pool_scales": fields.pool_scales,
+        "channels": fields.head_channels,
+        "dropout_ratio": fields.head_dropout,
+        **_head_base(fields, 1.0),
+    }
+
+
+def linear_head(fields: SegmentationFields, channels: int) -> dict[str, Any]:
+    """A single 1x1 convolution on the four concatenated taps: no norm layer, nothing else."""
+    return {
+        "type": "FCNHead",
+        "num_convs": 0,
+        "kernel_size": 1,
+        "concat_input": False,
+        "in_channels": [channels] * 4,
+        "in_index": [0, 1, 2, 3],
+        "input_transform": "resize_concat",
+        "channels": 4 * channels,
+        "dropout_ratio": fields.head_dropout,
+        **_head_base(fields, 1.0),
+    }
+
+
+HEADS = {"upernet": upernet_head, "linear": linear_head}
+
+
+def auxiliary_head(fields: SegmentationFields, channels: int) -> dict[str, Any]:
+    """The FCN head on the stride-16 map, for training only."""
+    assert fields.auxiliary_weight is not None
+    return {
+        "type": "FCNHead",
+        "num_convs": 1,
+        "concat_input": False,
+        "in_channels": channels,
+        "in_index": 2,
+        "channels": fields.auxiliary_channels,
+        "dropout_ratio": fields.head_dropout,
+        **_head_base(fields, fields.auxiliary_weight),
+    }
+
+
+def _dataset(split: ade20k.Split, pipeline: list[dict[str, Any]], count: int | None) -> dict[str, Any]:
+    """MMSegmentation's reader of one split; of its first ``count`` images if given."""
+    return {
+        "type": "ADE20KDataset",
+        "data_root": str(split.folder),
+        "data_prefix": {"img_path": f"images/{split.name}", "seg_map_path": f"annotations/{split.name}"},
+        "pipeline": pipeline,
+        "indices": count,
+    }
+
+
+def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> dict[str, Any]:
+    """The augmented, endlessly shuffled training images."""
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "LoadAnnotations", "reduce_zero_label": True},
+        {"type": "RandomResize", "scale": fields.image_scale, "ratio_range": fields.scale_ratio, "keep_ratio": True},
+        {"type": "RandomCrop", "crop_size": fields.crop_size, "cat_max_ratio": fields.crop_max_class_share},
+        {"type": "RandomFlip", "prob": fields.flip_probability},
+        *([{"type": "PhotoMetricDistortion"}] if fields.photometric_distortion else []),
+        {"type": "PackSegInputs"},
+    ]
+    return {
+        "dataset": {"type": "SeededDataset", "dataset": _dataset(split, pipeline, None), "seed": seed},
+        "sampler": {"type": "EndlessShuffleSampler"},
+        "batch_size": fields.batch_size,
+        "num_workers": fields.execution.workers,
+        "persistent_workers": fields.execution.workers > 0,
+        "drop_last": True,
+    }
+
+
+def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int) -> dict[str, Any]:
+    """The first ``count`` validation images, one by one, at test scale with labels of original size."""
+    pipeline = [
+        {"type": "LoadImageFromFile"},
+        {"type": "Resize", "scale": fields.image_scale, "keep_ratio": True},
+        {"type": "LoadAnnotations", "reduce_zero_label": True},
+        {"type": "PackSegInputs"},
+    ]
+    return {
+        "dataset": {**_dataset(split, pipeline, count), "test_mode": True},
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "batch_size": 1,
+        "num_workers": fields.execution.workers,
+        "persistent_workers": False,
+    }
+
+
+def schedule_config(fields: SegmentationFields, depth: int, device: torch.device) -> dict[str, Any]:
+    """AdamW with layer decay; the rate at iteration i is lr·(1 − i/N)^p, warmed up linearly.
+
+    Both schedulers run from iteration 0 and multiply, as in MMCV 1, where the published recipes come from; MMEngine's
+    usual pair would start the polynomial only after the warm-up. ``end`` is one more than the last iteration because
+    MMEngine counts the intervals between its values.
+    """
+    used = precision_used(fields.precision, device)
+    return {
+        "optim_wrapper": {
+            **optim_wrapper(used, device),
+            "optimizer": {
+                "type": "AdamW",
+                "lr": fields.lr,
+                "betas": fields.betas,
+                "weight_decay": fields.weight_decay,
+            },
+            "constructor": "LayerDecayConstructor",
+            "paramwise_cfg": {
+                "layer_decay": fields.layer_decay,
+                "depth": depth,
+                "decay_biases_and_norms": fields.decay_biases_and_norms,
+                "exempt_pos_cls": fields.exempt_pos_cls,
+            },
+        },
+        "param_scheduler": [
+            {
+                "type": "LinearLR",
+                "start_factor": fields.warmup_ratio,
+                "by_epoch": False,
+                "begin": 0,
+                "end": fields.warmup_iterations + 1,
+            },
+            {
+                "type": "PolyLR",
+                "power": fields.poly_power,
+                "eta_min": 0.0,
+                "by_epoch": False,
+                "begin": 0,
+                "end": fields.iterations + 1,
+            },
+        ],
+    }
+
+
+def miou_metric(intersection: np.ndarray, union: np.ndarray) -> Metric:
+    """mIoU in percent with its 95 % bootstrap interval over images. Both arrays are (images, classes)."""
+    interval = bootstrap_miou(intersection, union)
+    return Metric(
+        value=miou(intersection, union),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        n=len(intersection),
+    )
+
+
+def _named(values: np.ndarray) -> dict[str, float | None]:
+    """Per-class values by ADE20K class name; None for a class that occurs nowhere."""
+    return {
+        name: None if np.isnan(value) else float(value)
+        for name, value in zip(ade20k.classes(), values, strict=True)
+    }
+
+
+def samples_table(images: list[Any]) -> Any:
+    """The per-image counts as a sparse frame (docs/results-format.md): only classes that occur in an image."""
+    import pandas as pd
+
+    rows = []
+    for image in images:
+        classes = np.flatnonzero(image.prediction + image.label)
+        rows.append(
+            {
+                "sample_id": image.sample_id,
+                "classes": classes.astype(np.int16),
+                "intersection": image.intersection[classes],
+                "prediction": image.prediction[classes],
+                "label": image.label[classes],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def norm_layer_used(model: torch.nn.Module) -> str:
+    """The batch-norm layers that ran: MMEngine turns SyncBN into BN when there is one process."""
+    kinds = {type(module) for module in model.modules()}
+    if torch.nn.SyncBatchNorm in kinds:
+        return "SyncBN"
+    batch_norms = [kind for kind in kinds if issubclass(kind, torch.nn.modules.batchnorm._BatchNorm)]
+    return "BN" if batch_norms else "none"

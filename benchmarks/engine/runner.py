@@ -1,0 +1,106 @@
+"""MMEngine's Runner with a safe, exact resume and a quiet terminal."""
+
+import logging
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from benchmarks.engine import hooks, loop, sampling  # noqa: F401 (registers them)
+from benchmarks.engine.state import load_state
+
+
+STATE_FILE = "resume.safetensors"
+
+
+@runtime_checkable
+class LoadedFromFile(Protocol):
+    """A module that took its weights from a file and can prove that it still has them."""
+
+    def assert_equals_file(self) -> None:
+        """Raise ``AssertionError`` unless every weight equals the file's."""
+
+
+class BenchRunner(Runner):
+    """The Runner of every training in this project.
+
+    It differs from MMEngine's in four things. Resuming reads ``state_path`` and nothing else. After
+    the model has been initialised, every module that took weights from a file must still have them
+    (``LoadedFromFile``). The device is told, not guessed. The terminal shows warnings only; the log file has all.
+    """
+
+    def __init__(self, *args: Any, device: torch.device, state_folder: Path, **kwargs: Any) -> None:
+        self.device = device
+        self.state_path = state_folder / STATE_FILE
+        self.resumed = False
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_config(cls, cfg: Config, device: torch.device) -> "BenchRunner":
+        """Build the Runner of a complete MMEngine config, which also names its ``state_folder``."""
+        fields = [
+            "model", "work_dir", "train_dataloader", "train_cfg", "test_dataloader", "test_cfg", "test_evaluator",
+            "optim_wrapper", "param_scheduler", "default_hooks", "custom_hooks", "launcher", "env_cfg",
+            "log_level", "visualizer", "default_scope", "randomness", "experiment_name",
+        ]  # fmt: skip
+        state_folder = Path(cfg.state_folder)
+        return cls(
+            **{name: cfg.get(name) for name in fields}, cfg=cfg, device=device, state_folder=state_folder
+        )
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """MMEngine's logger, silent on the terminal below warnings."""
+        name = kwargs.pop("name", self._experiment_name)
+        file = log_file or str(Path(self._log_dir) / f"{self.timestamp}.log")
+        logger = MMLogger.get_instance(name, log_level=log_level, log_file=file, file_mode="a", **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        """Move the model to the told device, then do as MMEngine (SyncBN becomes BN on one process)."""
+        return super().wrap_model(model_wrapper_cfg, model).to(self.device)
+
+    @property
+    def bare_model(self) -> torch.nn.Module:
+        """The model without a distributed wrapper."""
+        model: torch.nn.Module = self.model.module if is_model_wrapper(self.model) else self.model
+        return model
+
+    def resume_state(self, iterations: int) -> dict[str, Any]:
+        """All that decides how training goes on after ``iterations`` iterations."""
+        schedulers = self.param_schedulers or []
+        return {
+            "iterations": iterations,
+            "model": self.bare_model.state_dict(),
+            "optimizer": self.optim_wrapper.state_dict(),
+            "schedulers": [scheduler.state_dict() for scheduler in schedulers],
+        }
+
+    def load_or_resume(self) -> None:
+        """Check the weights that came from files, then take up the resume state if there is one.
+
+        The Runner calls this once the model, the optimiser and the schedulers are built and initialised, and again
+        before testing, when there is nothing left to do.
+        """
+        if self._has_loaded:
+            return
+        self._has_loaded = True
+        for module in self.bare_model.modules():
+            if isinstance(module, LoadedFromFile):
+                module.assert_equals_file()
+        if self.state_path.exists():
+            self._take_up(load_state(self.state_path))
+
+    def _take_up(self, state: dict[str, Any]) -> None:
+        self.resumed = True
+        self.bare_model.load_state_dict(state["model"])
+        self.optim_wrapper.load_state_dict(state["optimizer"])
+        for scheduler, saved in zip(self.param_schedulers or [], state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+        self.train_loop.iter = state["iterations"]

@@ -1,0 +1,246 @@
+"""One benchmark × one checkpoint → one record: skip, take up, overwrite."""
+
+import fcntl
+import importlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from benchmarks.errors import RecordError
+from benchmarks.records import (
+    CheckpointInfo,
+    Counts,
+    DataInfo,
+    Metric,
+    Record,
+    Status,
+    Store,
+    environment,
+    fingerprint,
+    make_run_id,
+    status_of,
+)
+from benchmarks.suite import BENCHMARKS, Benchmark
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Existing = Literal["skip", "resume", "overwrite"]
+Say = Callable[[str], None]
+
+STATE = "state"
+"""The folder, inside a run's, that an unfinished run is taken up from."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user asked for: one benchmark, one checkpoint, and how.
+
+    Attributes:
+        benchmark: the benchmark.
+        checkpoint: path of the checkpoint file or exported folder.
+        data_root: the folder that holds one folder a data set.
+        row: the row of the paper the checkpoint stands for (``METHOD[@EPOCHS]``), if told.
+        tower: ``"ema"``, ``"online"`` or None for the family's default.
+        image_heads: attention heads of the image tower, where the file cannot tell.
+        seed: decides initialisation of heads, order and augmentation of samples.
+        device: ``"auto"``, ``"cpu"`` or a CUDA device.
+        limit: score only the first so many samples.
+        quick: the config's small variant.
+        pictures: how many pictures to save.
+        overrides: ``field=value`` texts.
+    """
+
+    benchmark: Benchmark
+    checkpoint: Path
+    data_root: Path
+    row: str | None = None
+    tower: str | None = None
+    image_heads: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    limit: int | None = None
+    quick: bool = False
+    pictures: int = 0
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run found."""
+
+    metrics: dict[str, Metric]
+    per_class: dict[str, dict[str, float | None]]
+    samples: "pd.DataFrame"
+    resumed: bool
+    norm_layer: str
+    operators: Literal["compiled", "torchvision"]
+    precision: Literal["fp32", "fp16", "bf16"]
+    device: str
+    threads: int
+    peak_memory: int
+
+
+class Plan(Protocol):
+    """A job that has been checked against checkpoint, data and options, and can be executed.
+
+    Everything that makes up the run's identity is known before any training begins.
+    """
+
+    checkpoint: CheckpointInfo
+    protocol: dict[str, Any]
+    model_protocol: dict[str, Any]
+    data: DataInfo
+    is_sample: bool
+    expected: int
+
+    def execute(self, folder: Path, state: Path) -> Outcome:
+        """Train and score.
+
+        Args:
+            folder: the run's folder: logs and pictures go there.
+            state: what an interrupted run needs to be taken up; what lies there is taken up. It is removed when the
+                record is written.
+        """
+
+
+@dataclass
+class Session:
+    """Runs jobs against one store.
+
+    Attributes:
+        store: where records go.
+        existing: what to do with a run that is there already.
+        say: called with one line for the user.
+        command: the command line, for the record.
+    """
+
+    store: Store
+    existing: Existing
+    say: Say
+    command: list[str] = field(default_factory=lambda: list(sys.argv))
+
+    def run(self, job: Job) -> Record | None:
+        """Do ``job`` and store its record; None when the run is there and is to be left alone.
+
+        Raises:
+            BenchError: checkpoint, data or options are not usable, or another process works on the same run.
+        """
+        plan, official = plan_job(job), job.benchmark.official_size
+        assert official is not None, f"{job.benchmark.id} has no official size"
+        status = status_of(
+            sample=plan.is_sample,
+            quick=job.quick,
+            limit=job.limit,
+            expected=plan.expected,
+            official=official,
+        )
+        run_id = make_run_id(
+            benchmark=job.benchmark.id,
+            checkpoint_name=plan.checkpoint.name,
+            checkpoint_sha256=plan.checkpoint.sha256,
+            tower=plan.model_protocol["tower"],
+            protocol_fingerprint=fingerprint(plan.protocol),
+            data_fingerprint=plan.data.fingerprint,
+            seed=job.seed,
+            status=status,
+            model_protocol=plan.model_protocol,
+        )
+        folder = self.store.folder(run_id)
+        with exclusive(folder):
+            if self._leave_alone(run_id):
+                return None
+            return self._execute(job, plan, run_id, status, official)
+
+    def _leave_alone(self, run_id: str) -> bool:
+        """Whether the run is there already and stays; says what is done about it."""
+        state, finished = self.store.folder(run_id) / STATE, self.store.has(run_id)
+        if self.existing == "overwrite":
+            if state.exists():
+                shutil.rmtree(state)
+            return False
+        if finished:
+            self.say(f"{run_id}: already done (--existing overwrite does it anew)")
+        elif self.existing == "skip" and state.exists():
+            self.say(f"{run_id}: begun but not finished, left alone (--existing resume takes it up)")
+            return True
+        return finished
+
+    def _execute(self, job: Job, plan: Plan, run_id: str, status: Status, official: int) -> Record:
+        folder = self.store.folder(run_id)
+        state = folder / STATE
+        self.say(f"{run_id}: writing to {folder}")
+        started, clock = datetime.now(UTC), time.monotonic()
+        outcome = plan.execute(folder, state)
+        record = Record(
+            run_id=run_id,
+            benchmark=job.benchmark.id,
+            status=status,
+            run_state="resumed" if outcome.resumed else "uninterrupted",
+            checkpoint=plan.checkpoint,
+            protocol=plan.protocol,
+            protocol_fingerprint=fingerprint(plan.protocol),
+            model_protocol=plan.model_protocol,
+            metrics=outcome.metrics,
+            per_class=outcome.per_class,
+            counts=Counts(official=official, expected=plan.expected, scored=len(outcome.samples)),
+            data=plan.data,
+            seed=job.seed,
+            norm_layer=outcome.norm_layer,
+            operators=outcome.operators,
+            precision=outcome.precision,
+            environment=environment(device=outcome.device, threads=outcome.threads),
+            command=self.command,
+            started=started,
+            wall_seconds=time.monotonic() - clock,
+            peak_memory=outcome.peak_memory,
+        )
+        self.store.write(record, outcome.samples)
+        shutil.rmtree(state)
+        return record
+
+
+def default_fingerprints() -> dict[str, str]:
+    """For each built benchmark the fingerprint of its shipped protocol: what a run must have to stand in a table."""
+    return {
+        benchmark.id: fingerprint(_runner(benchmark).default_protocol(benchmark))
+        for benchmark in BENCHMARKS
+        if benchmark.built
+    }
+
+
+def plan_job(job: Job) -> Plan:
+    """The plan of ``job``, made by the benchmark's runner."""
+    plan: Plan = _runner(job.benchmark).plan(job)
+    return plan
+
+
+def _runner(benchmark: Benchmark) -> ModuleType:
+    """The module that runs ``benchmark``: it has ``plan(job)`` and ``default_protocol(benchmark)``."""
+    assert benchmark.runner is not None, f"{benchmark.id} has no runner"
+    return importlib.import_module(benchmark.runner)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes never work on the same run.
+
+    The lock belongs to the process and vanishes with it, so a killed run leaves none behind.
+
+    Raises:
+        RecordError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
+        yield

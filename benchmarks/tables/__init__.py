@@ -1,0 +1,7 @@
+"""The paper's Tables 1 to 4 with the measured values beside the printed ones."""
+
+from benchmarks.tables.build import build
+from benchmarks.tables.model import Entry, Measured, OtherRun, PaperValue, Row, Table
+from benchmarks.tables.render import render
+
+__all__ = ["Entry", "Measured", "OtherRun", "PaperValue", "Row", "Table", "build", "render"]

@@ -1,0 +1,236 @@
+"""The sample on disk: whole or absent, the same bytes every time, and read by the loader of the real data."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.data import ade20k, sample, world
+from benchmarks.data.root import SAMPLE_MARKER
+from benchmarks.errors import DataError, OptionError
+from benchmarks.files import cache_folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Three training and two validation scenes."""
+    folder = tmp_path / "small"
+    sample.generate(folder, seed=4, train=3, validation=2)
+    return folder
+
+
+@pytest.fixture
+def small_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes ``ensure`` draw few scenes."""
+    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1))
+
+
+def test_layout_is_the_official_one(small: Path) -> None:
+    inner = "ade20k/ADEChallengeData2016"
+    expected = {f"{inner}/images/training/ADE_train_0000000{i}.jpg" for i in (1, 2, 3)}
+    expected |= {f"{inner}/annotations/training/ADE_train_0000000{i}.png" for i in (1, 2, 3)}
+    expected |= {f"{inner}/images/validation/ADE_val_0000000{i}.jpg" for i in (1, 2)}
+    expected |= {f"{inner}/annotations/validation/ADE_val_0000000{i}.png" for i in (1, 2)}
+    assert set(contents(small)) == expected | {SAMPLE_MARKER}
+
+
+def test_marker_says_version_seed_and_counts(small: Path) -> None:
+    marker = json.loads((small / SAMPLE_MARKER).read_text())
+    assert marker["version"] == sample.VERSION
+    assert marker["seed"] == 4
+    assert marker["counts"] == {"training": 3, "validation": 2}
+
+
+def test_the_loader_of_the_real_data_reads_it(small: Path) -> None:
+    split = ade20k.load_split(small, "validation")
+    assert split.is_sample
+    assert [pair.sample_id for pair in split.pairs] == ["ADE_val_00000001", "ADE_val_00000002"]
+    assert ade20k.summary(small) == ("sample", {"training": 3, "validation": 2})
+
+
+def test_files_hold_the_views_of_the_scenes(small: Path) -> None:
+    for index, pair in enumerate(ade20k.load_split(small, "training").pairs):
+        image, mask = world.render(world.draw_scene(4, "training", index))
+        np.testing.assert_array_equal(np.asarray(Image.open(pair.annotation)), mask)
+        stored = np.asarray(Image.open(pair.image), np.int32)
+        assert np.abs(stored - image).mean() < 4  # JPEG of high quality
+
+
+def test_same_arguments_give_the_same_bytes_in_another_process(small: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchmarks.data import sample; "
+        f"sample.generate(Path({str(tmp_path / 'again')!r}), seed=4, train=3, validation=2)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert contents(tmp_path / "again") == contents(small)
+
+
+def test_scene_does_not_depend_on_how_many_there_are(small: Path, tmp_path: Path) -> None:
+    sample.generate(tmp_path / "fewer", seed=4, train=1, validation=1)
+    fewer, more = contents(tmp_path / "fewer"), contents(small)
+    assert all(more[path] == content for path, content in fewer.items() if path != SAMPLE_MARKER)
+
+
+def test_seed_changes_every_picture(small: Path, tmp_path: Path) -> None:
+    sample.generate(tmp_path / "other", seed=5, train=3, validation=2)
+    other, first = contents(tmp_path / "other"), contents(small)
+    assert all(other[path] != first[path] for path in first)
+
+
+def test_again_into_the_same_folder_changes_nothing(small: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
+    sample.generate(small, seed=4, train=3, validation=2)
+    assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
+
+
+def test_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    sample.generate(tmp_path / "empty", train=1, validation=1)
+    assert ade20k.summary(tmp_path / "empty").state == "sample"
+
+
+@pytest.mark.parametrize("arguments", [{"seed": 5}, {"train": 2}, {"validation": 1}])
+def test_another_sample_is_not_overwritten(small: Path, arguments: dict[str, int]) -> None:
+    before = contents(small)
+    with pytest.raises(DataError, match="not this sample") as caught:
+        sample.generate(small, **{"seed": 4, "train": 3, "validation": 2, **arguments})
+    assert str(small) in str(caught.value)
+    assert contents(small) == before
+
+
+@pytest.mark.parametrize("marker", [None, "", "not JSON", "[]"])
+def test_folder_with_something_else_is_refused_and_kept(tmp_path: Path, marker: str | None) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    if marker is not None:
+        (tmp_path / "mine" / SAMPLE_MARKER).write_text(marker)
+    before = contents(tmp_path / "mine")
+    with pytest.raises(DataError) as caught:
+        sample.generate(tmp_path / "mine", train=1, validation=1)
+    assert str(tmp_path / "mine") in str(caught.value)
+    assert contents(tmp_path / "mine") == before
+
+
+def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "beneath"):
+        with pytest.raises(DataError) as caught:
+            sample.generate(folder, train=1, validation=1)
+        assert str(folder) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seed": -1},
+        {"seed": 2**32},
+        {"train": 0},
+        {"validation": 0},
+        {"train": 20_211},
+        {"validation": 2_001},
+    ],
+)
+def test_number_out_of_range_is_named(tmp_path: Path, arguments: dict[str, int]) -> None:
+    (value,) = arguments.values()
+    with pytest.raises(OptionError, match=str(value)):
+        sample.generate(tmp_path / "new", **arguments)
+    assert not (tmp_path / "new").exists()
+
+
+def test_failure_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = world.draw_scene
+
+    def full_disk(seed: int, split: str, index: int) -> world.Scene:
+        if index == 2:
+            raise OSError(28, "No space left on device")
+        return draw(seed, split, index)
+
+    monkeypatch.setattr(world, "draw_scene", full_disk)
+    with pytest.raises(DataError, match="No space left on device"):
+        sample.generate(tmp_path / "new", train=3, validation=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kill_leaves_no_folder_under_the_final_name(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchmarks.data import sample; "
+        f"sample.generate(Path({str(tmp_path / 'new')!r}), train=500, validation=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("ADE_train_*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(tmp_path.rglob("ADE_train_*.png")), "it was killed before it wrote anything"
+    assert not (tmp_path / "new").exists()
+    sample.generate(tmp_path / "new", train=1, validation=1)
+    assert ade20k.summary(tmp_path / "new").state == "sample"
+
+
+@pytest.mark.usefixtures("small_default")
+def test_ensure_draws_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = sample.ensure()
+    assert folder == cache_folder() / f"sample-v{sample.VERSION}"
+    assert ade20k.summary(folder) == ("sample", {"training": 2, "validation": 1})
+
+    def never(seed: int, split: str, index: int) -> world.Scene:
+        raise AssertionError("drawn again")
+
+    monkeypatch.setattr(world, "draw_scene", never)
+    assert sample.ensure() == folder
+
+
+@pytest.mark.usefixtures("small_default")
+def test_loser_of_a_race_uses_the_winners_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process finishes the same sample while this one still draws."""
+    write, rivals = sample._write_ade20k, [True]
+
+    def slow(data_root: Path, seed: int, counts: dict[ade20k.SplitName, int]) -> None:
+        if rivals:
+            rivals.pop()
+            sample.ensure()
+        write(data_root, seed, counts)
+
+    monkeypatch.setattr(sample, "_write_ade20k", slow)
+    folder = sample.ensure()
+    assert len(ade20k.load_split(folder, "training").pairs) == 2
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".tmp-")] == []
+
+
+def test_loser_of_a_race_against_something_else_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rival(data_root: Path, seed: int, counts: dict[ade20k.SplitName, int]) -> None:
+        data_root.mkdir()
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "thesis.txt").write_text("years of work")
+
+    monkeypatch.setattr(sample, "_write_ade20k", rival)
+    with pytest.raises(DataError, match="cannot be written") as caught:
+        sample.generate(tmp_path / "new", train=1, validation=1)
+    assert str(tmp_path / "new") in str(caught.value)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.slow
+def test_two_processes_at_once_share_the_default_sample(cache: Path) -> None:
+    code = "from benchmarks.data import sample; print(sample.ensure())"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    folders = {process.communicate()[0].strip() for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert folders == {str(cache / f"sample-v{sample.VERSION}")}
+    assert ade20k.summary(Path(folders.pop())).counts == {"training": 64, "validation": 24}

@@ -1,0 +1,110 @@
+"""A run that was stopped and taken up ends exactly like one that was not: weights, optimiser, schedule."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from benchmarks.engine.runner import STATE_FILE
+from benchmarks.engine.state import load_state
+from benchmarks.errors import RecordError
+from tests.engine.toy import train
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    return load_state(folder / STATE_FILE)
+
+
+def assert_same(left: Any, right: Any) -> None:
+    """Equality of whole trees, tensors bit for bit."""
+    assert type(left) is type(right)
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        assert len(left) == len(right)
+        for one, other in zip(left, right, strict=True):
+            assert_same(one, other)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopping_and_taking_up_changes_nothing(tmp_path: Path, workers: int) -> None:
+    train(tmp_path / "whole", 20, workers=workers)
+    for iterations in (7, 11, 20):  # 7 and 11 lie inside an epoch (10 samples, batches of 4)
+        train(tmp_path / "parts", iterations, workers=workers)
+    assert_same(final_state(tmp_path / "parts"), final_state(tmp_path / "whole"))
+
+
+def test_a_finished_run_is_not_trained_further(tmp_path: Path) -> None:
+    train(tmp_path, 8)
+    before = final_state(tmp_path)
+    runner = train(tmp_path, 8)
+    assert runner.iter == 8
+    assert_same(final_state(tmp_path), before)
+
+
+def test_loader_workers_do_not_change_the_data(tmp_path: Path) -> None:
+    train(tmp_path / "none", 9, workers=0)
+    train(tmp_path / "two", 9, workers=2)
+    assert_same(final_state(tmp_path / "none"), final_state(tmp_path / "two"))
+
+
+@pytest.mark.slow
+def test_kill_at_random_moments_then_resume(tmp_path: Path) -> None:
+    """SIGKILL leaves whole files only, and the run that follows ends like an uninterrupted one."""
+    train(tmp_path / "whole", 40)
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.engine.toy", str(killed)]
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        before = iterations_done(killed)
+        deadline = time.monotonic() + 120
+        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(moments.random() * 0.1)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 0 < iterations_done(killed) < 40, "the kill must hit a run under way"
+    subprocess.run(command, check=True, capture_output=True)
+    assert_same(final_state(killed), final_state(tmp_path / "whole"))
+
+
+def iterations_done(folder: Path) -> int:
+    path = folder / STATE_FILE
+    return int(load_state(path)["iterations"]) if path.exists() else 0
+
+
+def test_a_damaged_state_is_named_and_not_trained_over(tmp_path: Path) -> None:
+    train(tmp_path, 4)
+    path = tmp_path / STATE_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RecordError, match=STATE_FILE):
+        train(tmp_path, 8)
+
+
+def test_the_state_holds_no_pickle(tmp_path: Path) -> None:
+    train(tmp_path, 3)
+    with safe_open(tmp_path / STATE_FILE, framework="pt") as file:
+        assert file.metadata().keys() == {"state"}
+
+
+def test_schedule_is_resumed_too(tmp_path: Path) -> None:
+    train(tmp_path / "whole", 12)
+    train(tmp_path / "parts", 5)
+    runner = train(tmp_path / "parts", 12)
+    whole = final_state(tmp_path / "whole")["optimizer"]["param_groups"][0]["lr"]
+    assert runner.optim_wrapper.param_groups[0]["lr"] == whole

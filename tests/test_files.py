@@ -1,0 +1,143 @@
+"""A file is whole or absent: no failing step and no kill leaves half of one."""
+
+import hashlib
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import files
+
+WRITER = """
+import itertools, sys
+from pathlib import Path
+from benchmarks.files import write_text
+target = Path(sys.argv[1])
+for turn in itertools.count():
+    write_text(target, "ab"[turn % 2] * 2_000_000)
+"""
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_written_as_utf8_into_a_folder_that_is_made(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "b" / "text.json"
+    files.write_text(target, "grüße\n")
+    assert target.read_bytes() == "grüße\n".encode()
+    assert names(target.parent) == ["text.json"]
+
+
+def test_an_old_file_is_replaced_and_its_mode_follows_the_umask(tmp_path: Path) -> None:
+    """mkstemp makes private files; a results folder shared by a group must stay readable."""
+    target = tmp_path / "x.txt"
+    target.write_text("old")
+    mask = os.umask(0o022)
+    try:
+        files.write_text(target, "new")
+    finally:
+        os.umask(mask)
+    assert target.read_text() == "new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+def test_the_temporary_name_keeps_the_suffix_and_lies_in_the_same_folder(tmp_path: Path) -> None:
+    """Libraries choose a format by the suffix, and a rename across file systems would not be atomic."""
+    with files.atomic_path(tmp_path / "samples.parquet") as temporary:
+        assert temporary.suffix == ".parquet"
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".tmp-")
+        assert names(tmp_path) == [temporary.name]
+
+
+def failing(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def fail_in_write(_: pytest.MonkeyPatch, target: Path) -> None:
+    with files.atomic_path(target) as temporary:
+        temporary.write_text("ha")  # half of it is on the disk already
+        failing()
+
+
+def fail_in_fsync(patch: pytest.MonkeyPatch, target: Path) -> None:
+    patch.setattr(os, "fsync", failing)
+    files.write_text(target, "half")
+
+
+def fail_in_rename(patch: pytest.MonkeyPatch, target: Path) -> None:
+    patch.setattr(Path, "replace", failing)
+    files.write_text(target, "half")
+
+
+@pytest.mark.parametrize("step", [fail_in_write, fail_in_fsync, fail_in_rename])
+@pytest.mark.parametrize("old", ["old", None])
+def test_a_failure_at_any_step_leaves_the_old_state_and_no_litter(
+    step: object, old: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "record.json"
+    if old is not None:
+        target.write_text(old)
+    with pytest.raises(OSError, match="No space left"):
+        step(monkeypatch, target)  # type: ignore[operator]
+    assert names(tmp_path) == ([] if old is None else ["record.json"])
+    assert old is None or target.read_text() == old
+
+
+def test_the_file_and_its_folder_are_synced_before_and_after_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the first sync a power cut can leave an empty file, without the second none at all."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def recorded_fsync(descriptor: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def recorded_replace(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    files.write_text(tmp_path / "x", "content")
+    assert steps == ["file", "rename", "folder"]
+
+
+def test_kill_9_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
+    """A writer that is killed in mid-stream, twelve times: the file is all of one turn."""
+    target = tmp_path / "file.txt"
+    generator = random.Random(0)
+    for _ in range(12):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(target)])
+        deadline = time.monotonic() + 20
+        while not target.exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(generator.uniform(0.0, 0.05))
+        writer.send_signal(signal.SIGKILL)
+        assert writer.wait() == -signal.SIGKILL
+        content = target.read_text()
+        assert len(content) == 2_000_000
+        assert len(set(content)) == 1
+        target.unlink()
+    assert all(name.startswith(".tmp-") for name in names(tmp_path))
+
+
+def test_sha256_and_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_bytes(b"abc" * 100_000)
+    assert files.sha256_of(tmp_path / "f") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+    monkeypatch.setenv("DETAILCLIP_BENCH_CACHE", "~/here")
+    assert files.cache_folder() == Path.home() / "here"
+    monkeypatch.delenv("DETAILCLIP_BENCH_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.cache_folder() == tmp_path / "detailclip-bench"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert files.cache_folder() == Path.home() / ".cache" / "detailclip-bench"

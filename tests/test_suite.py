@@ -1,0 +1,127 @@
+"""The list of benchmarks is complete, consistent with the paper's tables, and light to read."""
+
+import csv
+import subprocess
+import sys
+from importlib.resources import files
+
+import pytest
+
+from benchmarks import suite
+from benchmarks.errors import OptionError
+
+TABLE3 = (
+    *("sun397", "aircraft", "dtd", "pets", "flowers", "gtsrb", "mnist"),
+    *("stl10", "kitti", "country211", "pcam", "clevr", "sst2"),
+)
+NOT_MEASURED = {
+    1: {"group", "method", "dataset", "epochs", "effective_view"},
+    2: {"method", "epochs"},
+    3: {"method", "epochs", "Average"},
+    4: {"a1", "a2", "a3"},
+}
+
+
+def test_the_ids_are_the_agreed_ones_and_unique() -> None:
+    """Scripts and records call benchmarks by these names: renaming one breaks both."""
+    expected = {
+        "ade20k-upernet",
+        "ade20k-linear",
+        "ade20k-linear-finetune",
+        "coco-cascade",
+        "imagenet-zeroshot",
+    }
+    expected |= {f"zeroshot/{name}" for name in TABLE3}
+    expected |= {"flickr30k-retrieval", "coco-retrieval", "flickr8k-retrieval"}
+    ids = [benchmark.id for benchmark in suite.BENCHMARKS]
+    assert set(ids) == expected
+    assert len(ids) == len(set(ids))
+
+
+def test_the_groups_are_the_agreed_ones_and_no_id_is_also_a_group() -> None:
+    assert set(suite.groups()) == {"table1", "table2", "table3", "extended", "all"}
+    assert not set(suite.groups()) & {benchmark.id for benchmark in suite.BENCHMARKS}
+    assert [benchmark.id for benchmark in suite.in_group("table3")] == [f"zeroshot/{name}" for name in TABLE3]
+    assert suite.in_group("all") == suite.BENCHMARKS
+
+
+@pytest.mark.parametrize("table", [1, 2, 3, 4])
+def test_every_measured_column_of_the_paper_has_exactly_one_benchmark(table: int) -> None:
+    """A column without a benchmark could never be filled, and two benchmarks in one would mix protocols."""
+    with (files("results") / "paper" / f"table{table}.csv").open(encoding="utf-8") as stream:
+        columns = set(csv.DictReader(stream).fieldnames or ())
+    cells = [
+        cell.column for benchmark in suite.BENCHMARKS for cell in benchmark.tables if cell.table == table
+    ]
+    assert sorted(cells) == sorted(columns - NOT_MEASURED[table])
+    assert set(suite.filling(table)) == set(cells)
+
+
+def test_the_fine_tuned_linear_reading_fills_no_cell() -> None:
+    """Mixing it into the frozen linear column would compare two different protocols."""
+    finetuned = suite.get("ade20k-linear-finetune")
+    assert finetuned.tables == ()
+    assert finetuned.listed_under == (1,)
+    assert "frozen" in finetuned.note
+    assert suite.filling(1)["ade20k_linear"][0].id == "ade20k-linear"
+
+
+def test_only_segmentation_is_built_now_and_what_is_built_says_how_to_run() -> None:
+    built = {benchmark.id: benchmark for benchmark in suite.BENCHMARKS if benchmark.built}
+    assert set(built) == {"ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune"}
+    assert {benchmark.runner for benchmark in built.values()} == {"benchmarks.dense.segmentation"}
+    assert [benchmark.config for benchmark in built.values()] == [
+        "segmentation/ade20k_upernet",
+        "segmentation/ade20k_linear",
+        "segmentation/ade20k_linear_finetune",
+    ]
+
+
+def test_every_main_metric_is_one_the_record_may_hold_and_every_chance_is_a_percentage() -> None:
+    for benchmark in suite.BENCHMARKS:
+        assert benchmark.metric in {"mIoU", "AP_box", "top1", "mean_per_class", "i2t_r1"}
+        assert all(cell.metric for cell in benchmark.tables)
+        assert benchmark.chance is None or 0 < benchmark.chance <= 50
+        assert benchmark.official_size is None or benchmark.official_size > 0
+        assert benchmark.needs_text == (benchmark.chance is not None)
+
+
+def test_mean_per_class_is_used_by_the_three_sets_that_need_it() -> None:
+    """Aircraft, Pets and Flowers are scored by the mean over classes, all other sets by plain accuracy."""
+    chosen = {benchmark.dataset for benchmark in suite.BENCHMARKS if benchmark.metric == "mean_per_class"}
+    assert chosen == {"aircraft", "pets", "flowers"}
+
+
+def test_resolve_keeps_the_order_and_drops_repetitions() -> None:
+    names = ["coco-cascade", "table1", "ade20k-linear", "flickr8k-retrieval"]
+    ids = [benchmark.id for benchmark in suite.resolve(names)]
+    assert ids == ["coco-cascade", "ade20k-upernet", "ade20k-linear", "flickr8k-retrieval"]
+    assert suite.asked_by_name(names) == {"coco-cascade", "ade20k-linear", "flickr8k-retrieval"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("ade20k-upernt", "did you mean ade20k-upernet"),
+        ("zeroshot/mnst", "zeroshot/mnist"),
+        ("tabel1", "table1"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_close_matches(name: str, hint: str) -> None:
+    with pytest.raises(OptionError, match=hint) as caught:
+        suite.resolve(["table1", name])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_like_nothing_points_to_the_list() -> None:
+    with pytest.raises(OptionError, match="bench list"):
+        suite.get("qqqqqqq")
+    with pytest.raises(OptionError, match="unknown benchmark"):
+        suite.get("table1")  # a group is not one benchmark
+
+
+def test_the_suite_imports_nothing_heavy() -> None:
+    """`bench list` must answer at once."""
+    heavy = "{'torch', 'numpy', 'pandas', 'pydantic', 'mmengine', 'scipy', 'rich'}"
+    code = f"import sys, benchmarks.suite; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
