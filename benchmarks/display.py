@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -71,7 +69,9 @@ def inspection_tables(found: "Inspection") -> list[Table]:
     for heading in ("what", "keys", "the first"):
         report.add_column(heading, overflow="fold")
     for what, keys in _report_sections(found.report).items():
-        report.add_row(Text(what), str(len(keys)), Text("\n".join(keys[:3]) + ("\n…" if len(keys) > 3 else "")))
+        report.add_row(
+            Text(what), str(len(keys)), Text("\n".join(keys[:3]) + ("\n…" if len(keys) > 3 else ""))
+        )
     return [facts, report]
 
 
@@ -88,7 +88,7 @@ def _facts(found: "Inspection") -> dict[str, str]:
             f"LayerNorm eps {vision.norm_eps:g}, {'QuickGELU' if vision.quick_gelu else 'GELU'}"
             f"{', LayerNorm before the blocks' if vision.pre_norm else ''}"
         ),
-        "image heads": str(found.image_heads or "must be told: --image-heads N"),
+        "image heads": str(found.heads.image or "must be told: --image-heads N"),
         "text tower": "none",
         "preprocessing": (
             f"shorter side to {pixels.resize} ({pixels.interpolation}), centre {pixels.crop}, "
@@ -102,7 +102,7 @@ def _facts(found: "Inspection") -> dict[str, str]:
             f"width {text.width}, {text.depth} blocks, vocabulary {text.vocabulary:,}, context {text.context}, "
             f"{activation}; joint space {found.joint}"
         )
-        facts["text heads"] = str(found.text_heads or "must be told: --text-heads N")
+        facts["text heads"] = str(found.heads.text or "must be told: --text-heads N")
     if found.training is not None:
         facts["training"] = ", ".join(f"{name} {value}" for name, value in found.training.items())
     for number, note in enumerate(found.notes, start=1):
@@ -134,7 +134,12 @@ def result_line(record: "Record") -> str:
 @contextmanager
 def checking_progress(name: str) -> Iterator["Report"]:
     """A bar on stderr while the files of a data set are read; yields the function to report to."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     console = Console(stderr=True)
-    with Progress(TextColumn(f"checking {name}"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
+    with Progress(
+        TextColumn(f"checking {name}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+    ) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

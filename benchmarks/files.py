@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-
 def _sync_folder(folder: Path) -> None:
     """Make a rename inside ``folder`` durable (POSIX: the folder's own entry must reach the disk too)."""
     descriptor = os.open(folder, os.O_RDONLY)

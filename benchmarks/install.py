@@ -5,6 +5,7 @@ All of them otherwise end in a traceback of another library, far from the cause.
 
 import importlib.util
 import re
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks.errors import InstallError
@@ -75,3 +76,16 @@ def _check_opencv() -> None:
     # Uninstalling one of two OpenCV wheels takes the shared files and leaves a folder that imports empty.
     if not hasattr(cv2, "imread"):
         raise InstallError(f"OpenCV (cv2) is an empty folder, left by an uninstallation; repair: {headless}")
+
+
+def main() -> None:
+    """``python -m benchmarks.install``: silent when all is well, else one line and exit code 2."""
+    try:
+        check_installation()
+    except InstallError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,18 +2,19 @@
 
 import fcntl
 import importlib
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from benchmarks.errors import RecordError
+from benchmarks.errors import OptionError, RecordError
 from benchmarks.records import (
     CheckpointInfo,
     Counts,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Existing = Literal["skip", "resume", "overwrite"]
 Say = Callable[[str], None]
+Report = Callable[[int, int], None]
 
 STATE = "state"
 """The folder, inside a run's, that an unfinished run is taken up from."""
@@ -70,6 +72,15 @@ class Job:
     quick: bool = False
     pictures: int = 0
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a row that no table could hold.
+
+        Raises:
+            OptionError: it is not of the form METHOD[@EPOCHS].
+        """
+        if self.row is not None and not re.fullmatch(r"[^@]+(@\d+)?", self.row):
+            raise OptionError(f"--row {self.row}: write it as METHOD or METHOD@EPOCHS, e.g. SLIP@25")
 
 
 @dataclass(frozen=True)
@@ -119,12 +130,14 @@ class Session:
         store: where records go.
         existing: what to do with a run that is there already.
         say: called with one line for the user.
+        reading: shows the progress of checking a data set; yields the function to report (done, total) to.
         command: the command line, for the record.
     """
 
     store: Store
     existing: Existing
     say: Say
+    reading: Callable[[str], AbstractContextManager[Report]]
     command: list[str] = field(default_factory=lambda: list(sys.argv))
 
     def run(self, job: Job) -> Record | None:
@@ -133,7 +146,8 @@ class Session:
         Raises:
             BenchError: checkpoint, data or options are not usable, or another process works on the same run.
         """
-        plan, official = plan_job(job), job.benchmark.official_size
+        with self.reading(job.benchmark.dataset) as progress:
+            plan, official = plan_job(job, progress), job.benchmark.official_size
         assert official is not None, f"{job.benchmark.id} has no official size"
         status = status_of(
             sample=plan.is_sample,
@@ -216,14 +230,14 @@ def default_fingerprints() -> dict[str, str]:
     }
 
 
-def plan_job(job: Job) -> Plan:
-    """The plan of ``job``, made by the benchmark's runner."""
-    plan: Plan = _runner(job.benchmark).plan(job)
+def plan_job(job: Job, progress: Report | None = None) -> Plan:
+    """The plan of ``job``, made by the benchmark's runner; ``progress`` follows the checking of its data."""
+    plan: Plan = _runner(job.benchmark).plan(job, progress)
     return plan
 
 
 def _runner(benchmark: Benchmark) -> ModuleType:
-    """The module that runs ``benchmark``: it has ``plan(job)`` and ``default_protocol(benchmark)``."""
+    """The module that runs ``benchmark``: it has ``plan(job, progress)`` and ``default_protocol(benchmark)``."""
     assert benchmark.runner is not None, f"{benchmark.id} has no runner"
     return importlib.import_module(benchmark.runner)
 
@@ -242,5 +256,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
+            raise RecordError(
+                f"{folder}: another process is working on this run; wait for it or stop it"
+            ) from error
         yield

@@ -46,11 +46,13 @@ def test_a_class_that_is_only_predicted_counts_as_zero() -> None:
     assert miou(np.array([[8, 0]]), np.array([[8, 1]])) == 50.0
 
 
+@settings(deadline=None)
 @given(counts())
 def test_miou_equals_the_definition(arrays: tuple[Ints, Ints]) -> None:
     assert miou(*arrays) == pytest.approx(brute_force_miou(*arrays), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(counts(), st.integers(0, 2**32 - 1))
 def test_miou_does_not_depend_on_the_order_of_the_images(arrays: tuple[Ints, Ints], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(arrays[0]))

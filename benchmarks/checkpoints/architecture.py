@@ -1,5 +1,4 @@
-"""Sizes and settings of a dual encoder as plain data: what the shapes of the weights tell, and what they
-cannot tell.
+"""Sizes and settings of a dual encoder as plain data.
 
 Head counts, activations, LayerNorm epsilons and pixel statistics leave no trace in the shapes of the weights:
 a wrong value loads silently and gives wrong numbers. They are therefore fields here, filled from a family's
@@ -27,20 +26,20 @@ class PlainData:
         """The inverse of :meth:`to_dict`; lists become tuples.
 
         Raises:
-            ValueError: the names in ``data`` are not exactly the fields.
+            ValueError: the names in ``data`` are not exactly the fields, or a value is of another type.
         """
-        names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-        if set(data) != names:
-            raise ValueError(f"{cls.__name__} needs the fields {sorted(names)}, got {sorted(data)}")
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-        )
+        types = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
+        if set(data) != set(types):
+            raise ValueError(f"{cls.__name__} needs the fields {sorted(types)}, got {sorted(data)}")
+        for name, kind in types.items():
+            if isinstance(kind, type) and not isinstance(data[name], kind):
+                raise ValueError(f"{cls.__name__}.{name} is {data[name]!r}, not {kind.__name__}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
 
 
 @dataclass(frozen=True)
 class VitArchitecture(PlainData):
-    """The image tower: a timm ``VisionTransformer`` with a class token, learned positions and pre-norm
-    blocks.
+    """The image tower: a timm ``VisionTransformer`` with a class token and learned positions.
 
     Attributes:
         width: channels of a token.

@@ -1,6 +1,4 @@
-"""From what a file holds to the dual encoder's weights: unwrap, identify, rename, and account for every
-key.
-"""
+"""From what a file holds to the dual encoder's weights: unwrap, identify, rename, account for every key."""
 
 import re
 from collections.abc import Mapping
@@ -24,8 +22,7 @@ States = Mapping[str | None, Mapping[str, Any]]
 
 
 def unwrap(content: Mapping[str, Any], file: str) -> States:
-    """Find the state dicts: under ``state_dict``, ``model``, ``module``, else ``teacher``/``student``, else
-    bare.
+    """Find the state dicts: under one of :data:`WRAPPERS`, else of :data:`CONTAINERS`, else at the top.
 
     Raises:
         CheckpointError: there are no tensors in any of these places.
@@ -56,9 +53,7 @@ def _holds_tensors(value: object) -> bool:
 
 
 def _strip_module(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the ``module.`` that data-parallel training puts before every key; only at the start, and only
-    once.
-    """
+    """Without the ``module.`` of data-parallel training: once, at the start, and only if every key has it."""
     prefix = "module."
     if not all(key.startswith(prefix) for key in state):
         return state
@@ -76,9 +71,7 @@ def identify(states: States, file: str, families: tuple[Family, ...] = FAMILIES)
         return fitting[0]
     keys = [key for state in states.values() for key in state]
     if fitting:
-        raise CheckpointError(
-            f"{file}: fits several families: {', '.join(family.title for family in fitting)}"
-        )
+        raise CheckpointError(f"{file}: fits several families: {', '.join(family.title for family in fitting)}")
     known = ", ".join(family.title for family in families)
     raise CheckpointError(f"{file}: unknown layout (keys: {first_few(keys)}); known families: {known}")
 
@@ -161,7 +154,7 @@ def check_complete(converted: Converted, expected: Mapping[str, torch.Tensor], n
 
     Raises:
         CheckpointError: keys are missing or unexpected, or a weight has the wrong shape or is no dense float
-        tensor.
+            tensor.
     """
     report, tensors = converted.report, converted.tensors
     report.missing.extend(key for key in expected if key not in tensors)
@@ -172,12 +165,8 @@ def check_complete(converted: Converted, expected: Mapping[str, torch.Tensor], n
     report.require_complete(name)
     for target, tensor in tensors.items():
         key, shape, wanted = converted.origin[target], tuple(tensor.shape), tuple(expected[target].shape)
-        if not (
-            tensor.is_floating_point() and tensor.layout is torch.strided and tensor.device.type == "cpu"
-        ):
-            raise CheckpointError(
-                f"{name}: {key} is {tensor.dtype} ({tensor.layout}), not a dense float tensor"
-            )
+        if not (tensor.is_floating_point() and tensor.layout is torch.strided and tensor.device.type == "cpu"):
+            raise CheckpointError(f"{name}: {key} is {tensor.dtype} ({tensor.layout}), not a dense float tensor")
         if shape != wanted:
             raise CheckpointError(f"{name}: {key} has the shape {shape}, the other weights ask for {wanted}")
         if tensor.dtype is not torch.float32:

@@ -13,8 +13,7 @@ from torch import nn
 from benchmarks.checkpoints.architecture import TextArchitecture, VitArchitecture
 from benchmarks.errors import CheckpointError
 
-# open_clip's TimmModel can only be made by a registered name; this smallest one is laid out on ``meta`` and
-# replaced.
+# open_clip's TimmModel can only be made by a registered name: a small one is laid out, and replaced.
 _PLACEHOLDER = "vit_tiny_patch16_224"
 
 
@@ -31,9 +30,7 @@ class ImageEncoder(nn.Module):
         self.title = title
 
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised pixels (B, 3, H, W) to the class token after the last norm (B, width), not
-        L2-normalised.
-        """
+        """Normalised pixels (B, 3, H, W) to the class token after the last norm (B, width)."""
         return cast(torch.Tensor, self.visual(images))
 
     def encode_text(self, tokens: torch.Tensor) -> NoReturn:
@@ -54,9 +51,7 @@ def layout_dual_encoder(vision: VitArchitecture, text: TextArchitecture, joint: 
     with torch.device("meta"):
         model = CLIP(
             embed_dim=joint,
-            vision_cfg=CLIPVisionCfg(
-                timm_model_name=_PLACEHOLDER, timm_pool="token", image_size=vision.image_size
-            ),
+            vision_cfg=CLIPVisionCfg(timm_model_name=_PLACEHOLDER, timm_pool="token", image_size=vision.image_size),
             text_cfg=CLIPTextCfg(**text.open_clip_config()),
             quick_gelu=text.quick_gelu,
         )

@@ -64,9 +64,7 @@ def export_checkpoint(
     """
     taken = [name for name in (OPEN_CLIP_WEIGHTS, TIMM_WEIGHTS) if (out / name).exists()]
     if taken or (out.exists() and not out.is_dir()):
-        raise CheckpointError(
-            f"{out}: already exists with {taken[0] if taken else 'a file'}; name another folder"
-        )
+        raise CheckpointError(f"{out}: already exists with {taken[0] if taken else 'a file'}; name another folder")
     if to == "backbone":
         _export_backbone(load_image_tower(path, tower, image_heads), out)
     elif to == "open_clip":
@@ -125,8 +123,7 @@ def _export_open_clip(loaded: LoadedCheckpoint, out: Path) -> None:
     info = loaded.info
     if info.text is None:
         raise CheckpointError(
-            f"{info.path} ({info.title}): has no text side, so there is no open_clip model; export it as "
-            f"backbone"
+            f"{info.path} ({info.title}): has no text side, so there is no open_clip model; export it as backbone"
         )
     timm_name = info.architecture.timm_name
     if timm_name is None:
@@ -159,12 +156,26 @@ def _save(module: nn.Module, path: Path, embedded: Embedded) -> None:
     """Write a module's weights and the metadata, atomically."""
     from safetensors.torch import save_file
 
-    weights = {
-        key: value.detach().to("cpu", torch.float32).contiguous()
-        for key, value in module.state_dict().items()
-    }
+    weights = {key: value.detach().to("cpu", torch.float32).contiguous() for key, value in module.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file(weights, temporary, metadata=embedded.to_metadata())
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(file: Path) -> None:
+    """Put the metadata of a safetensors file in order: the library writes them in a new one every time.
+
+    Only so does the same checkpoint always have the same sha256. The header keeps its length.
+    """
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise RuntimeError(f"the header of {file} grew from {length} to {len(text)} bytes")
+        stream.seek(8)
+        stream.write(text.ljust(length))
 
 
 def _write_json(file: Path, data: Mapping[str, Any]) -> None:
@@ -177,9 +188,7 @@ def _local_trunk(out: Path) -> str:
     return f"{_LOCAL}{out.resolve() / 'trunk'}"
 
 
-def _open_clip_model(
-    vision: VitArchitecture, text: TextArchitecture, joint: int, timm_name: str
-) -> dict[str, Any]:
+def _open_clip_model(vision: VitArchitecture, text: TextArchitecture, joint: int, timm_name: str) -> dict[str, Any]:
     """The ``model_cfg``. ``quick_gelu`` is the text tower's: open_clip leaves a timm image tower its own
     activation.
     """
@@ -224,9 +233,7 @@ def _timm_config(vision: VitArchitecture, way: Preprocessing) -> dict[str, Any]:
     """
     name = vision.timm_name or _TIMM_BASES.get(vision.norm_eps)
     if name is None:
-        raise CheckpointError(
-            f"timm has no registered tower with LayerNorm epsilon {vision.norm_eps}; cannot export"
-        )
+        raise CheckpointError(f"timm has no registered tower with LayerNorm epsilon {vision.norm_eps}; cannot export")
     return {
         "architecture": name,
         "num_classes": 0,

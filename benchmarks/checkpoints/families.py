@@ -1,5 +1,4 @@
-"""The checkpoint families: one declaration each. Whatever differs between them is data here, and nowhere
-else.
+"""The checkpoint families: one declaration each, which holds whatever differs between them.
 
 A family says by which keys it is known, which towers a file holds, under which names the dual encoder knows
 each weight, what is left out and why, and what the shapes of the weights cannot tell (heads, activations,
@@ -47,9 +46,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Drop:
-    """Leaves out the keys that ``pattern`` matches at their start, for a reason that the load report
-    shows.
-    """
+    """Leaves out the keys that ``pattern`` matches at their start; the load report shows the reason."""
 
     pattern: str
     reason: str
@@ -57,11 +54,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Tower:
-    """One of the encoders in a file: ``online`` (trained by gradient) or ``ema`` (its moving average, the
-    teacher).
+    """One of the encoders in a file.
 
     Attributes:
-        name: ``online`` or ``ema``.
+        name: ``online`` (trained by gradient) or ``ema`` (its moving average, the teacher).
         rules: the first that matches a key counts.
         container: ``teacher`` or ``student`` where the towers lie in dicts of their own; None: in the one
             state dict.
@@ -73,9 +69,7 @@ class Tower:
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "bilinear", 224)
-"""Pixel statistics of ImageNet; shorter side to 224 by bilinear interpolation: what the SLIP code evaluates
-with.
-"""
+"""Pixel statistics of ImageNet and a bilinear resize to 224: what the SLIP code evaluates with."""
 
 VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 6, 768: 12, 1024: 16})
 """Heads by width of ViT-S, B, L: 64 channels a head."""
@@ -83,9 +77,7 @@ VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 6, 768: 12, 1024: 16})
 SLIP_VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 12, 768: 12, 1024: 16})
 """The same in the SLIP and A-CLIP code, whose ViT-S follows MoCo v3: 12 heads of 32 channels."""
 
-TEXT_HEADS: Mapping[int, int] = MappingProxyType(
-    {width: width // 64 for width in (512, 640, 768, 1024, 1280)}
-)
+TEXT_HEADS: Mapping[int, int] = MappingProxyType({width: width // 64 for width in (512, 640, 768, 1024, 1280)})
 """Heads by width of CLIP's text towers: 64 channels a head."""
 
 
@@ -141,9 +133,7 @@ class Family:
 
 def vit(prefix: str) -> tuple[Rule, ...]:
     """The rules of an image tower in timm's names behind ``prefix`` (a regular expression)."""
-    return (
-        Rule(rf"{prefix}(?=(cls_token|pos_embed)$|(patch_embed|blocks|norm|norm_pre)\.)", "visual.trunk."),
-    )
+    return (Rule(rf"{prefix}(?=(cls_token|pos_embed)$|(patch_embed|blocks|norm|norm_pre)\.)", "visual.trunk."),)
 
 
 def text(suffix: str = "") -> tuple[Rule, ...]:
@@ -226,8 +216,7 @@ DETAILCLIP = Family(
         Drop(r"ibot_head(_e)?\.", "distillation head"),
         Drop(r"(decoder_|mask_token$|reconstruction_pred\.)", "pixel decoder"),
     ),
-    # Only a ViT-B is published; the code it grew from gives its ViT-S 12 heads, timm 6: other widths must be
-    # told.
+    # Only a ViT-B is published. A ViT-S would have 12 heads by the code it grew from, 6 by timm: to be told.
     image_heads=MappingProxyType({768: 12}),
     reference="https://github.com/KishoreP1/DetailCLIP (commit b66fd64)",
 )
@@ -242,15 +231,12 @@ TIMM_VIT = Family(
     has_text=False,
     notes=(
         "a bare ViT state dict does not say who trained it: ImageNet pixel statistics are assumed (right for "
-        "DeiT, MAE, "
-        "DINO, iBOT and for backbones taken out of SLIP, A-CLIP or DetailCLIP; timm's augreg weights need "
-        "0.5)",
+        "DeiT, MAE, DINO, iBOT and for backbones taken out of SLIP, A-CLIP or DetailCLIP; timm's augreg "
+        "weights need mean and std 0.5)",
         "resize 224 bilinear is assumed, as SLIP, A-CLIP and DetailCLIP have it; DeiT, MAE, DINO and iBOT "
-        "evaluate with "
-        "bicubic interpolation (crop share 0.9 or 224 of 256)",
-        "a ViT-S of width 384 is taken to have 6 heads (DeiT, DINO, iBOT); backbones of SLIP's or A-CLIP's "
-        "ViT-S have "
-        "12: say --image-heads 12",
+        "evaluate with bicubic interpolation (crop share 0.9, or 224 of 256)",
+        "a width of 384 is taken to mean 6 heads (DeiT, DINO, iBOT); backbones of SLIP's or A-CLIP's ViT-S "
+        "have 12: say --image-heads 12",
     ),
     reference="https://github.com/huggingface/pytorch-image-models",
 )

@@ -102,9 +102,7 @@ def load_checkpoint(
     return LoadedCheckpoint(model, converted.report, opened.info(vision, text))
 
 
-def load_image_tower(
-    path: str | Path, tower: str | None = None, image_heads: int | None = None
-) -> ImageTower:
+def load_image_tower(path: str | Path, tower: str | None = None, image_heads: int | None = None) -> ImageTower:
     """Load the image tower alone; the text side is not looked at, and its heads need not be told.
 
     Args:
@@ -121,9 +119,7 @@ def load_image_tower(
     opened.require_heads("image", vision)
     with torch.device("meta"):
         trunk = vision.build(weight_init="skip")
-    check_complete(
-        converted, {TRUNK + key: tensor for key, tensor in trunk.state_dict().items()}, opened.label
-    )
+    check_complete(converted, {TRUNK + key: tensor for key, tensor in trunk.state_dict().items()}, opened.label)
     take_weights(trunk, {key.removeprefix(TRUNK): tensor for key, tensor in converted.tensors.items()})
     info = opened.info(vision, None)
     return ImageTower(trunk, vision, info.preprocessing, converted.report, info)
@@ -163,9 +159,7 @@ def _layout(
     clean.
     """
     if text is None:
-        model: nn.Module = layout_image_encoder(
-            vision, f"{opened.file.path.name} ({opened.title}, image tower only)"
-        )
+        model: nn.Module = layout_image_encoder(vision, f"{opened.file.path.name} ({opened.title}, image tower only)")
         joint = None
     else:
         joint = joint_width(converted, opened.label)

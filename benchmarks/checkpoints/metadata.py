@@ -58,9 +58,7 @@ class Embedded:
             "text_architecture": self.text.to_dict() if self.text else None,
             "training": dict(self.training) if self.training is not None else None,
         }
-        texts = {
-            key: json.dumps(value, sort_keys=True) for key, value in entries.items() if value is not None
-        }
+        texts = {key: json.dumps(value, sort_keys=True) for key, value in entries.items() if value is not None}
         texts |= {
             FORMAT_KEY: FORMAT,
             "format": "pt",
@@ -85,8 +83,7 @@ def read_embedded(metadata: Mapping[str, str], file: str) -> Embedded | None:
         return None
     if metadata[FORMAT_KEY] != FORMAT:
         raise CheckpointError(
-            f"{file}: metadata format {metadata[FORMAT_KEY]}, this version reads {FORMAT}: update "
-            f"detailclip-bench"
+            f"{file}: metadata format {metadata[FORMAT_KEY]}, this version reads {FORMAT}: update detailclip-bench"
         )
     try:
         return _parse(metadata)

@@ -111,13 +111,9 @@ class Opened:
         found = vision_architecture(converted, self.family, 1, self.label)
         stated = self.embedded.architecture if self.embedded else None
         if stated:
-            settings = {
-                name: getattr(stated, name) for name in ("heads", "norm_eps", "quick_gelu", "pre_norm")
-            }
+            settings = {name: getattr(stated, name) for name in ("heads", "norm_eps", "quick_gelu", "pre_norm")}
             self._confirm(stated == replace(found, **settings), "image")
-        heads = self._heads(
-            "image", found.width, told, stated.heads if stated else None, self.family.image_heads
-        )
+        heads = self._heads("image", found.width, told, stated.heads if stated else None, self.family.image_heads)
         return replace(stated or found, heads=heads)
 
     def text(self, converted: Converted, told: int | None) -> TextArchitecture | None:
@@ -132,31 +128,27 @@ class Opened:
         stated = self.embedded.text if self.embedded else None
         if stated:
             self._confirm(stated == replace(found, heads=stated.heads, quick_gelu=stated.quick_gelu), "text")
-        heads = self._heads(
-            "text", found.width, told, stated.heads if stated else None, self.family.text_heads
-        )
+        heads = self._heads("text", found.width, told, stated.heads if stated else None, self.family.text_heads)
         return replace(stated or found, heads=heads)
 
     def _confirm(self, agrees: bool, side: str) -> None:
         """Refuse metadata that describe another tower than the one in the file."""
         if not agrees:
-            raise CheckpointError(
-                f"{self.label}: the metadata describe another {side} tower than the weights"
-            )
+            raise CheckpointError(f"{self.label}: the metadata describe another {side} tower than the weights")
 
-    def _heads(
-        self, side: str, width: int, told: int | None, stated: int | None, published: Mapping[int, int]
-    ) -> int:
+    def _heads(self, side: str, width: int, told: int | None, stated: int | None, published: Mapping[int, int]) -> int:
         """The heads: stated in the file, else told, else published for this width, else 0."""
         if told is not None and stated is not None and told != stated:
             raise CheckpointError(
                 f"{self.label}: --{side}-heads {told}, but the file states {stated}: leave the option out"
             )
-        heads = stated if stated is not None else told if told is not None else published.get(width, 0)
-        if (told is not None and told < 1) or (heads and width % heads):
+        heads = told if stated is None else stated
+        if heads is None:
+            return published.get(width, 0)
+        if heads < 1 or width % heads:
             raise CheckpointError(
-                f"{self.label}: --{side}-heads {heads} does not divide the {side} tower's width {width}; say "
-                f"another number"
+                f"{self.label}: --{side}-heads {heads} does not divide the {side} tower's width {width}; "
+                "say another number"
             )
         return heads
 
@@ -165,7 +157,6 @@ class Opened:
         if not architecture.heads:
             raise CheckpointError(
                 f"{self.label}: the {side} tower's width {architecture.width} is not a published size, and "
-                f"the number of "
                 f"heads cannot be read from weights: say --{side}-heads N ({side}_heads=N)"
             )
 
@@ -206,8 +197,7 @@ def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
     if family.needs_metadata and embedded is None:
         raise CheckpointError(
             f"{file.path}: has the dual encoder's keys but not this project's metadata, without which heads "
-            f"and activation "
-            "are unknown; export the checkpoint that it was made from again"
+            "and activation are unknown; export the checkpoint that it was made from again"
         )
     names = _tower_names(family, embedded, states)
     chosen = tower or names[0]
@@ -215,12 +205,9 @@ def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
         raise CheckpointError(
             f"{file.path} ({family.title}): has no {chosen} tower; towers in this file: {', '.join(names)}"
         )
-    # Our own files hold one tower under the layout's own name, whichever it was in the file they were made
-    # from.
+    # Our own files hold one tower under the layout's own name, whichever it was in the file they came from.
     declared = {each.name: each for each in family.towers}
-    return Opened(
-        file, states, family, replace(declared.get(chosen, family.towers[0]), name=chosen), embedded
-    )
+    return Opened(file, states, family, replace(declared.get(chosen, family.towers[0]), name=chosen), embedded)
 
 
 def _tower_names(family: Family, embedded: Embedded | None, states: States) -> tuple[str, ...]:

@@ -9,8 +9,10 @@ import argparse
 import pickle
 import re
 import struct
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,7 @@ from benchmarks.errors import CheckpointError
 from benchmarks.files import sha256_of
 
 ALLOWED_GLOBALS = (argparse.Namespace,)
-"""What a pickle may name beyond torch's own list: the SLIP, A-CLIP and DetailCLIP trainers store their
-options so.
-"""
+"""What a pickle may name beyond torch's own list: SLIP, A-CLIP and DetailCLIP store their options so."""
 
 FOLDER_FILES = ("open_clip_model.safetensors", "model.safetensors")
 """The weights in an exported folder."""
@@ -69,8 +69,7 @@ def read_checkpoint(path: Path) -> CheckpointFile:
 
     Raises:
         CheckpointError: missing, empty, truncated, no checkpoint, a TorchScript archive, or a pickle that
-        names something
-            outside the allow-list (nothing in it is run).
+            names something outside the allow-list (nothing in it is run).
     """
     file = _locate(path)
     with file.open("rb") as stream:
@@ -83,9 +82,7 @@ def read_checkpoint(path: Path) -> CheckpointFile:
         content = _unpickle(file, mmap=True)
     elif head[0] == 0x80:  # the first opcode of every binary pickle
         content = _unpickle(file, mmap=False)
-    elif (
-        head[8:9] == b"{"
-    ):  # a safetensors file is the length of its header (8 bytes), then the header, a JSON object
+    elif head[8:9] == b"{":  # a safetensors file is the length of its header (8 bytes), then the header, a JSON object
         content, metadata = _read_safetensors(file)
     else:
         raise CheckpointError(
@@ -104,8 +101,7 @@ def _locate(path: Path) -> Path:
             if (path / name).is_file():
                 return path / name
         raise CheckpointError(
-            f"{path}: is a folder without {' or '.join(FOLDER_FILES)}; give the checkpoint file, or an "
-            f"exported folder"
+            f"{path}: is a folder without {' or '.join(FOLDER_FILES)}; give the checkpoint file, or an exported folder"
         )
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; check the path")
@@ -118,23 +114,37 @@ def _check_archive(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             members = {name.partition("/")[2] for name in archive.namelist()}
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):  # the last two: damaged directory
-        raise CheckpointError(
-            f"{file}: the file is truncated or damaged; download or copy it again"
-        ) from None
+        raise CheckpointError(f"{file}: the file is truncated or damaged; download or copy it again") from None
     if "constants.pkl" in members:
         raise CheckpointError(
-            f"{file}: is a TorchScript archive, which is not supported yet; save its state_dict() with "
-            f"torch.save"
+            f"{file}: is a TorchScript archive, which is not supported yet; save its state_dict() with torch.save"
         )
     if "data.pkl" not in members:
         raise CheckpointError(f"{file}: not a checkpoint: a zip archive that torch.save did not write")
 
 
+@contextmanager
+def _only_allowed_globals() -> Iterator[None]:
+    """Allow :data:`ALLOWED_GLOBALS` and nothing that other code of this process may have allowed."""
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals(list(ALLOWED_GLOBALS)):
+            yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(others)
+
+
 def _unpickle(file: Path, mmap: bool) -> Any:
     """Load a file of ``torch.save`` with the restricted unpickler."""
     try:
-        with torch.serialization.safe_globals(list(ALLOWED_GLOBALS)):
-            return torch.load(file, weights_only=True, map_location="cpu", mmap=mmap)
+        # A pickle of another protocol is warned of before it is refused; the refusal is enough.
+        with _only_allowed_globals(), warnings.catch_warnings(action="ignore"):
+            if file.suffix != ".safetensors":
+                return torch.load(file, weights_only=True, map_location="cpu", mmap=mmap)
+            with file.open("rb") as stream:  # by its path, torch would take it for what its name says
+                return torch.load(stream, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
         what = f"names {found.group(1)}, which" if found else "holds something that"
@@ -143,9 +153,7 @@ def _unpickle(file: Path, mmap: bool) -> Any:
             "(or the file is damaged); nothing in it was run. Save the state_dict alone, or use safetensors"
         ) from None
     except _DAMAGED:
-        raise CheckpointError(
-            f"{file}: the file is truncated or damaged; download or copy it again"
-        ) from None
+        raise CheckpointError(f"{file}: the file is truncated or damaged; download or copy it again") from None
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

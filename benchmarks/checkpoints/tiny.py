@@ -19,9 +19,7 @@ from benchmarks.files import cache_folder
 
 FILE_NAME = "tiny-random-v1.safetensors"
 
-_VISION = VitArchitecture(
-    width=128, depth=2, heads=2, patch_size=16, image_size=224, norm_eps=1e-6, mlp_ratio=4.0
-)
+_VISION = VitArchitecture(width=128, depth=2, heads=2, patch_size=16, image_size=224, norm_eps=1e-6, mlp_ratio=4.0)
 _TEXT = TextArchitecture(width=64, depth=2, heads=1, vocabulary=49408, context=77, mlp_ratio=4.0)
 _JOINT = 32
 _SEED = 20240927
@@ -56,8 +54,7 @@ def _random_dual_encoder() -> nn.Module:
     model = layout_dual_encoder(_VISION, _TEXT, _JOINT)
     generator = torch.Generator().manual_seed(_SEED)
     weights = {
-        key: _random_weight(key, tuple(value.shape), generator)
-        for key, value in sorted(model.state_dict().items())
+        key: _random_weight(key, tuple(value.shape), generator) for key, value in sorted(model.state_dict().items())
     }
     model.load_state_dict(weights, strict=True, assign=True)
     model.eval()

@@ -103,10 +103,10 @@ def place(
         x, y = mirror * (point[0] - 0.5) * width, (point[1] - 1) * height
         return float(base[0] + cosine * x - sine * y), float(base[1] + sine * x + cosine * y)
 
-    def wet(paint: Paint) -> Paint:
+    def finish(paint: Paint) -> Paint:
         return replace(paint, scale=max(2.0, paint.scale * height), seed=int(rng.integers(2**32)))
 
-    return tuple(Part(tuple(move(point) for point in part.outline), wet(part.paint)) for part in parts)
+    return tuple(Part(tuple(move(point) for point in part.outline), finish(part.paint)) for part in parts)
 
 
 def _flat(colour: Colour, shade: float = 0.15) -> Paint:

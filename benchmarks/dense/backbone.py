@@ -143,7 +143,9 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
             name for name, tensor in self._as_loaded(tensors).items() if not held[name].cpu().equal(tensor)
         ]
         if differing:
-            raise AssertionError(f"the backbone no longer has the weights of {self.weights}: {differing[:3]} differ")
+            raise AssertionError(
+                f"the backbone no longer has the weights of {self.weights}: {differing[:3]} differ"
+            )
 
     def train(self, mode: bool = True) -> "DenseViT":
         """Switch to training mode, unless frozen."""

@@ -50,7 +50,11 @@ class LayerDecayConstructor(DefaultOptimWrapperConstructor):  # type: ignore[mis
             number, weight_decay = layer_id(name, depth), self._weight_decay(name, parameter)
             group = groups.setdefault(
                 (number, weight_decay),
-                {"params": [], "lr": self.base_lr * decay ** (depth + 1 - number), "weight_decay": weight_decay},
+                {
+                    "params": [],
+                    "lr": self.base_lr * decay ** (depth + 1 - number),
+                    "weight_decay": weight_decay,
+                },
             )
             group["params"].append(parameter)
         params.extend(groups[key] for key in sorted(groups))

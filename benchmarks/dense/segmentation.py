@@ -24,7 +24,7 @@ from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError
 from benchmarks.install import check_installation
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
-from benchmarks.run import Job, Outcome
+from benchmarks.run import Job, Outcome, Report
 from benchmarks.suite import Benchmark
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
@@ -39,7 +39,7 @@ def default_protocol(benchmark: Benchmark) -> dict[str, Any]:
     return load_protocol(benchmark.config, SegmentationFields).protocol()
 
 
-def plan(job: Job) -> "SegmentationPlan":
+def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
     """Check options, data and checkpoint of ``job``, in this order: the quickest to fail first.
 
     Raises:
@@ -48,12 +48,13 @@ def plan(job: Job) -> "SegmentationPlan":
     check_installation()
     assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, SegmentationFields, job.quick, job.overrides)
-    training = ade20k.load_split(job.data_root, fields.train_split)
-    validation = ade20k.load_split(job.data_root, fields.test_split)
+    training = ade20k.load_split(job.data_root, fields.train_split, progress)
+    validation = ade20k.load_split(job.data_root, fields.test_split, progress)
     if job.limit is not None and not 1 <= job.limit <= len(validation.pairs):
         raise OptionError(f"--limit {job.limit}: choose 1 to {len(validation.pairs)} images")
+    device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
-    return SegmentationPlan(job, fields, training, validation, tower)
+    return SegmentationPlan(job, fields, training, validation, tower, device)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class SegmentationPlan:
     training: ade20k.Split
     validation: ade20k.Split
     tower: ImageTower
+    device: torch.device
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class SegmentationPlan:
             family=info.family,
             load_report=self.tower.report.to_dict(),
             row=self.job.row or info.row,
-            training=info.training,
+            training=dict(info.training) if info.training is not None else None,
         )
 
     @property
@@ -128,8 +130,7 @@ class SegmentationPlan:
         """Train, or take up training, then score (see ``benchmarks.run.Plan``)."""
         from benchmarks.engine.runner import BenchRunner
 
-        device = choose_device(self.job.device)
-        runner = BenchRunner.from_config(self.config(folder, state, device), device)
+        runner = BenchRunner.from_config(self.config(folder, state), self.device)
         runner.train()
         runner.test()
         images = runner.test_evaluator.metrics[0].images
@@ -142,13 +143,13 @@ class SegmentationPlan:
             resumed=runner.resumed,
             norm_layer=norm_layer_used(runner.bare_model),
             operators=operators_kind(),
-            precision=precision_used(self.fields.precision, device),
-            device=str(device),
+            precision=precision_used(self.fields.precision, self.device),
+            device=str(self.device),
             threads=torch.get_num_threads(),
-            peak_memory=peak_memory(device),
+            peak_memory=peak_memory(self.device),
         )
 
-    def config(self, folder: Path, state: Path, device: torch.device) -> Any:
+    def config(self, folder: Path, state: Path) -> Any:
         """The complete MMEngine config of this run: logs and pictures in ``folder``, resume state in ``state``."""
         from mmengine.config import Config
 
@@ -179,7 +180,7 @@ class SegmentationPlan:
                     "pictures": self.job.pictures,
                     "picture_folder": str(folder / "pictures"),
                 },
-                **schedule_config(fields, self.tower.architecture.depth, device),
+                **schedule_config(fields, self.tower.architecture.depth, self.device),
                 "default_hooks": {"logger": {"type": "LoggerHook", "interval": 50}, "checkpoint": None,
                                   "sampler_seed": None},
                 "custom_hooks": [
@@ -313,10 +314,15 @@ def _dataset(split: ade20k.Split, pipeline: list[dict[str, Any]], count: int | N
 
 def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> dict[str, Any]:
     """The augmented, endlessly shuffled training images."""
-    pipeline = [
+    pipeline: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
         {"type": "LoadAnnotations", "reduce_zero_label": True},
-        {"type": "RandomResize", "scale": fields.image_scale, "ratio_range": fields.scale_ratio, "keep_ratio": True},
+        {
+            "type": "RandomResize",
+            "scale": fields.image_scale,
+            "ratio_range": fields.scale_ratio,
+            "keep_ratio": True,
+        },
         {"type": "RandomCrop", "crop_size": fields.crop_size, "cat_max_ratio": fields.crop_max_class_share},
         {"type": "RandomFlip", "prob": fields.flip_probability},
         *([{"type": "PhotoMetricDistortion"}] if fields.photometric_distortion else []),
@@ -334,7 +340,7 @@ def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> 
 
 def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int) -> dict[str, Any]:
     """The first ``count`` validation images, one by one, at test scale with labels of original size."""
-    pipeline = [
+    pipeline: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
         {"type": "Resize", "scale": fields.image_scale, "keep_ratio": True},
         {"type": "LoadAnnotations", "reduce_zero_label": True},

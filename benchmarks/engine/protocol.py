@@ -31,7 +31,9 @@ def parse_overrides(options: Iterable[str]) -> dict[str, Any]:
     for option in options:
         path, equals, text = option.partition("=")
         if not equals or not all(path.split(".")):
-            raise OptionError(f"-o {option}: write it as field=value, e.g. -o lr=1e-4 or -o backbone.norm_on_taps=False")
+            raise OptionError(
+                f"-o {option}: write it as field=value, e.g. -o lr=1e-4 or -o backbone.norm_on_taps=False"
+            )
         target = nested
         *sections, field = path.split(".")
         for section in sections:
@@ -52,7 +54,9 @@ def merge(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     merged = dict(fields)
     for name, value in changes.items():
         inner = merged.get(name)
-        merged[name] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        merged[name] = (
+            merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 

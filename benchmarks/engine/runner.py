@@ -37,6 +37,7 @@ class BenchRunner(Runner):
         self.device = device
         self.state_path = state_folder / STATE_FILE
         self.resumed = False
+        self._taken_up = False
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -52,7 +53,9 @@ class BenchRunner(Runner):
             **{name: cfg.get(name) for name in fields}, cfg=cfg, device=device, state_folder=state_folder
         )
 
-    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+    def build_logger(
+        self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
         """MMEngine's logger, silent on the terminal below warnings."""
         name = kwargs.pop("name", self._experiment_name)
         file = log_file or str(Path(self._log_dir) / f"{self.timestamp}.log")
@@ -61,6 +64,12 @@ class BenchRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.WARNING)
         return logger
+
+    def _log_env(self, env_cfg: Any) -> None:
+        """Nothing: every record holds the environment, and MMEngine would ask compilers for their versions."""
+
+    def dump_config(self) -> None:
+        """Nothing: the visualiser has written the same config already (``vis_data/config.py``)."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
         """Move the model to the told device, then do as MMEngine (SyncBN becomes BN on one process)."""
@@ -88,9 +97,9 @@ class BenchRunner(Runner):
         The Runner calls this once the model, the optimiser and the schedulers are built and initialised, and again
         before testing, when there is nothing left to do.
         """
-        if self._has_loaded:
+        if self._taken_up:
             return
-        self._has_loaded = True
+        self._taken_up = True
         for module in self.bare_model.modules():
             if isinstance(module, LoadedFromFile):
                 module.assert_equals_file()

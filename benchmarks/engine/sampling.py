@@ -1,8 +1,8 @@
 """Which sample comes when: an endless shuffled stream that can be entered at any position."""
 
-import math
 from collections.abc import Iterator, Sized
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.dist import get_dist_info
@@ -12,7 +12,8 @@ from torch.utils.data import Dataset, Sampler
 from benchmarks.engine.randomness import derived_seed, seeded
 
 
-class SampleKey(NamedTuple):
+@dataclass(frozen=True)
+class SampleKey:
     """What the sampler asks of the dataset: sample ``index`` as it is seen in ``epoch``."""
 
     epoch: int
@@ -43,7 +44,8 @@ class SeededDataset(Dataset[Any]):
         self.dataset.full_init()
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        size: int = len(self.dataset)
+        return size
 
     def __getitem__(self, key: SampleKey) -> Any:
         with seeded(self.seed, key.epoch, key.index):
@@ -66,6 +68,8 @@ class EndlessShuffleSampler(Sampler[SampleKey]):
     def __init__(self, dataset: Sized, seed: int) -> None:
         self.size = len(dataset)
         self.seed = seed
+        self.rank: int
+        self.world_size: int
         self.rank, self.world_size = get_dist_info()
         self.position = 0
 
@@ -75,7 +79,7 @@ class EndlessShuffleSampler(Sampler[SampleKey]):
 
     def __len__(self) -> int:
         """Samples of one epoch that fall to this process (MMEngine asks); the stream itself does not end."""
-        return math.ceil(self.size / self.world_size)
+        return -(-self.size // self.world_size)
 
     def _permutation(self, epoch: int) -> list[int]:
         generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))

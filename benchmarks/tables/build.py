@@ -95,7 +95,7 @@ def _results(table: int, records: Iterable[Record]) -> list[_Result]:
             wanted[benchmark.id].append(("", benchmark.metric))
     return [
         _Result(column, metric, record)
-        for record in records
+        for record in sorted(records, key=lambda record: record.run_id)
         for column, metric in wanted.get(record.benchmark, [])
     ]
 

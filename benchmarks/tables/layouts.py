@@ -106,6 +106,7 @@ LAYOUTS: Mapping[int, Layout] = {
         columns=(*_same(*_TABLE3_SETS), Column("Average", "Average", mean_of=_TABLE3_SETS)),
         rank_within=("epochs",),
         footnotes=(
+            "Average: as printed, and in parentheses the mean of the printed cells.",
             "Aircraft, Pets and Flowers are means of the class accuracies, the others plain accuracies.",
             "CLIP is a model trained on YFCC-15M here, and the one trained on 400M pairs in Table 1.",
         ),

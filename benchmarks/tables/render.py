@@ -71,18 +71,22 @@ def _row_lines(table: Table, row: Row) -> Iterator[tuple[_Cell, ...]]:
         empty = [_Cell(table.missing.get(column.name, _DASH)) for column in table.layout.columns]
         yield (*(_Cell("") for _ in names), _Cell("ours"), *empty)
     for entry in row.entries:
-        own = {} if row.paper else entry.labels
-        labels = [
-            _Cell(_views(entry.views) if name == "effective_view" else own.get(name, "")) for name in names
-        ]
         yield (
-            *labels,
+            *_entry_labels(row, entry, names),
             _Cell(_who(entry.checkpoint, entry.tower)),
             *_each(table, entry, _value, table.missing),
         )
         if any(cell.difference is not None for cell in entry.cells.values()):
             yield (*(_Cell("") for _ in names), _Cell("difference"), *_each(table, entry, _difference))
         yield (*(_Cell("") for _ in names), _Cell("status"), *_each(table, entry, _status))
+
+
+def _entry_labels(row: Row, entry: Entry, names: Sequence[str]) -> list[_Cell]:
+    """Below a row of the paper only the views; an own row says so, lest it seem part of the one above."""
+    known = {"effective_view": _views(entry.views)}
+    if not row.paper:
+        known = dict.fromkeys(names, _DASH) | dict(entry.labels) | known | {names[0]: "own row"}
+    return [_Cell(known.get(name, "")) for name in names]
 
 
 def _each(
@@ -234,7 +238,7 @@ def _csv(table: Table) -> str:
 _CSV_COLUMNS = (
     *("checkpoint", "sha256", "tower", "views_computed", "column", "paper", "paper_rank", "paper_recomputed"),
     *("ours", "low", "high", "spread", "seeds", "difference", "status", "run_ids"),
-    *("benchmark", "row", "metric", "scored", "expected", "official", "reason"),
+    *("benchmark", "row", "metric", "seed", "scored", "expected", "official", "reason"),
 )
 
 
@@ -272,6 +276,7 @@ def _csv_other(run: OtherRun) -> dict[str, object]:
         "metric": run.metric,
         "ours": run.measured.value,
         "seeds": 1,
+        "seed": run.seed,
         "status": run.status,
         "reason": run.reason,
         "run_ids": run.run_id,

@@ -8,8 +8,14 @@ State = dict[str, torch.Tensor]
 
 
 def random(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> State:
+    """Small normal values; gains of norms (weights of one dimension) lie around 1, so that attention is not
+    flat.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return {key: torch.randn(shape, generator=generator) * 0.05 for key, shape in shapes.items()}
+    return {
+        key: torch.randn(shape, generator=generator) * 0.05 + (key.endswith("weight") and len(shape) == 1)
+        for key, shape in shapes.items()
+    }
 
 
 def prefixed(prefix: str, state: State) -> State:
@@ -58,11 +64,7 @@ def transformer(prefix: str, width: int = 64, depth: int = 2, seed: int = 1) -> 
 
 
 def slip_clip(width: int = 64, depth: int = 2, joint: int = 32) -> State:
-    return (
-        prefixed("visual.", vit(width, depth))
-        | text(joint=joint)
-        | random({"image_projection": (width, joint)}, 3)
-    )
+    return prefixed("visual.", vit(width, depth)) | text(joint=joint) | random({"image_projection": (width, joint)}, 3)
 
 
 def slip(width: int = 64) -> State:
@@ -80,7 +82,9 @@ def mlp(width: int) -> State:
 
 
 def openai(width: int = 64, depth: int = 2, joint: int = 32) -> State:
-    """OpenAI's CLIP: no bias in conv1, a norm before the blocks, packed in-projections, everything in float16."""
+    """OpenAI's CLIP: no bias in conv1, a norm before the blocks, packed in-projections, everything in
+    float16.
+    """
     shapes: dict[str, tuple[int, ...]] = {
         "class_embedding": (width,),
         "positional_embedding": (197, width),

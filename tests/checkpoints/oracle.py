@@ -1,18 +1,29 @@
-"""Puts the checkpoints of tests/fixtures/oracle together again, in the layout in which the methods publish them."""
+"""Puts the checkpoints of tests/fixtures/oracle together again, in the layout in which the methods publish
+them.
+"""
 
 import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "oracle"
 NAMES = ("detailclip", "aclip", "slip", "clip-yfcc")
-HEADS = {"image_heads": 2, "text_heads": 1}
+
+
+class Told(TypedDict):
+    """Heads of the oracle models, which are of no published size."""
+
+    image_heads: int
+    text_heads: int
+
+
+HEADS = Told(image_heads=2, text_heads=1)
 
 _MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -29,7 +40,9 @@ class Oracle:
 
 
 def content(name: str) -> dict[str, Any]:
-    """What the published file holds: state dict with ``module.`` keys, optimiser, scaler, accuracy, arguments."""
+    """What the published file holds: state dict with ``module.`` keys, optimiser, scaler, accuracy,
+    arguments.
+    """
     with np.load(FOLDER / f"{name}.npz") as archive:
         layout = json.loads(str(archive["layout"]))
         flat = torch.from_numpy(np.ascontiguousarray(archive["planes"].T).view(np.float32).reshape(-1))

@@ -1,5 +1,6 @@
 """The shipped segmentation configs: the published values, and every field does something."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def tower() -> ImageTower:
 
 def fields(name: str = UPERNET, quick: bool = False, **overrides: Any) -> SegmentationFields:
     return load_protocol(
-        name, SegmentationFields, quick, [f"{key.replace('__', '.')}={value!r}" for key, value in overrides.items()]
+        name,
+        SegmentationFields,
+        quick,
+        [f"{key.replace('__', '.')}={value!r}" for key, value in overrides.items()],
     )
 
 
@@ -38,8 +42,14 @@ def test_every_shipped_config_builds(name: str, quick: bool, tmp_path: Path) -> 
     """Model, loaders' datasets and hooks: all that a Runner builds before it trains."""
     from benchmarks.engine.runner import BenchRunner
 
-    job = Job(get(name), ensure_tiny(), ensure(), quick=quick, overrides=("head_channels=16",) if "up" in name else ())
-    runner = BenchRunner.from_config(make_plan(job).config(tmp_path, CPU), CPU)
+    job = Job(
+        get(name),
+        ensure_tiny(),
+        ensure(),
+        quick=quick,
+        overrides=("head_channels=16",) if "up" in name else (),
+    )
+    runner = BenchRunner.from_config(make_plan(job).config(tmp_path, tmp_path / "state"), CPU)
     assert len(runner.test_dataloader.dataset) == 24
     assert len(runner.train_dataloader.dataset) == 64
     inputs = torch.zeros(2, 3, 64, 64)
@@ -124,19 +134,26 @@ CHANGES = {
 FIXED = {"dataset", "train_split", "test_split", "head", "backbone", "execution"}
 
 
-def built(overrides: list[str], tmp_path: Path) -> str:
-    """The complete MMEngine config, as text."""
-    job = Job(get("ade20k-upernet"), ensure_tiny(), ensure(), overrides=tuple(overrides))
-    return str(make_plan(job).config(tmp_path, CPU).pretty_text)
+@pytest.fixture(scope="module")
+def job() -> Job:
+    return Job(get("ade20k-upernet"), ensure_tiny(), ensure())
+
+
+def built(job: Job, overrides: tuple[str, ...], tmp_path: Path) -> dict[str, Any]:
+    """The complete MMEngine config."""
+    config: dict[str, Any] = make_plan(replace(job, overrides=overrides)).config(tmp_path, tmp_path).to_dict()
+    return config
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_every_field_reaches_the_engine(field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_field_reaches_the_engine(
+    field: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No field is read and then ignored. The tiny checkpoint's statistics are ImageNet's, so they are moved."""
     if field == "backbone__force_imagenet_norm":
         monkeypatch.setattr("benchmarks.dense.segmentation.IMAGENET_MEAN", (0.1, 0.1, 0.1))
     override = f"{field.replace('__', '.')}={CHANGES[field]!r}"
-    assert built([override], tmp_path) != built([], tmp_path)
+    assert built(job, (override,), tmp_path) != built(job, (), tmp_path)
 
 
 def test_no_field_is_forgotten_above() -> None:

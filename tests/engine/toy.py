@@ -3,7 +3,7 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ SIZE = 10
 class NoisyNumbers(Dataset[Any]):
     """Sample i is i plus noise from numpy, so that every augmentation shows in the weights."""
 
-    metainfo: dict[str, Any] = {}
+    metainfo: ClassVar[dict[str, Any]] = {}
 
     def full_init(self) -> None: ...
 

@@ -1,0 +1,34 @@
+# The README's two commands are `make demo` and `make test`; each sets up what is missing first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup demo test check bench-backbone clean
+
+setup: $(STAMP)
+
+# Wheels only, nothing compiles. The stamp is written last: an interrupted set-up is begun anew.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --only-binary=:all: --editable ".[dev]"
+	$(BIN)/python -m benchmarks.install
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/bench demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench-backbone: $(STAMP)
+	$(BIN)/python -m benchmarks.dense.profile
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,121 @@
+"""Every layout is known by its keys alone, by exactly one family, in any order; and what is unknown is
+refused.
+"""
+
+import random
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.checkpoints.convert import States, convert, identify, unwrap
+from benchmarks.checkpoints.families import FAMILIES, family_title
+from benchmarks.errors import CheckpointError
+from tests.checkpoints import makers, oracle
+
+LAYOUTS = {
+    "slip-clip": makers.slip_clip(),
+    "slip": makers.slip(),
+    "slip-simclr": makers.simclr(),
+    "timm-vit": makers.vit(),
+    "timm-vit with classifier": makers.vit() | makers.random({"head.weight": (10, 64), "head.bias": (10,)}),
+    "dual-encoder": makers.prefixed("visual.trunk.", makers.vit())
+    | makers.random({"visual.head.proj.weight": (32, 64)})
+    | makers.text(),
+    "detailclip": unwrap(oracle.content("detailclip"), "")[None],
+    "aclip": unwrap(oracle.content("aclip"), "")[None],
+}
+
+
+def test_every_family_has_a_layout_here_and_a_name_of_its_own() -> None:
+    assert {name.split()[0] for name in LAYOUTS} == {family.name for family in FAMILIES}
+    assert len({family.name for family in FAMILIES}) == len({family.title for family in FAMILIES}) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_exactly_one_family_fits_each_layout(layout: str) -> None:
+    fitting = [family.name for family in FAMILIES if family.fits(LAYOUTS[layout])]
+    assert fitting == [layout.split()[0]]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=5, deadline=None)
+def test_identification_does_not_depend_on_the_order_of_keys_or_families(layout: str, seed: int) -> None:
+    keys, families = list(LAYOUTS[layout]), list(FAMILIES)
+    random.Random(seed).shuffle(keys)
+    random.Random(seed).shuffle(families)
+    states: States = {None: {key: LAYOUTS[layout][key] for key in keys}}
+    assert identify(states, "file", tuple(families)).name == layout.split()[0]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_key_is_claimed_by_two_rules_of_a_tower(layout: str) -> None:
+    family = identify({None: LAYOUTS[layout]}, "file")
+    for tower in family.towers:
+        for key in LAYOUTS[layout]:
+            assert sum(rule.rename(key) is not None for rule in tower.rules) <= 1, key
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_key_is_accounted_for_once(layout: str) -> None:
+    state = LAYOUTS[layout]
+    family = identify({None: state}, "file")
+    for tower in family.towers:
+        report = convert({None: state}, family, tower).report
+        dropped = [key for keys in report.dropped.values() for key in keys]
+        assert sorted(report.matched + dropped) == sorted(state)
+        assert report.unexpected == []
+
+
+def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_families() -> None:
+    with pytest.raises(CheckpointError, match=r"unknown layout \(keys: conv1.weight.*DetailCLIP.*plain ViT"):
+        identify({None: makers.resnet()}, "resnet.pth")
+
+
+@pytest.mark.parametrize("extra", ["mask_token", "dist_token", "decoder_embed.weight", "fc_norm.weight"])
+def test_a_vit_with_more_to_it_is_not_taken_for_a_plain_one(extra: str) -> None:
+    with pytest.raises(CheckpointError, match="unknown layout"):
+        identify({None: makers.vit() | {extra: torch.zeros(1)}}, "file")
+
+
+def test_two_fitting_families_are_refused_rather_than_guessed() -> None:
+    with pytest.raises(CheckpointError, match="fits several families"):
+        identify({None: makers.vit()}, "file", FAMILIES + FAMILIES[-2:-1])
+
+
+def test_aclip_and_detailclip_read_their_text_the_same_way() -> None:
+    named = {family.name: family for family in FAMILIES}
+    assert named["aclip"].towers == named["detailclip"].towers
+
+
+def test_titles_tell_slips_clip_from_slip() -> None:
+    assert family_title("slip-clip") == "CLIP (SLIP repository)"
+    assert family_title("slip") == "SLIP"
+    assert family_title("somebody's own") == "somebody's own"
+
+
+class TestUnwrap:
+    state: ClassVar = {"module.a": torch.ones(1), "module.module.b": torch.ones(1)}
+
+    def test_wrappers_come_in_order_and_bare_comes_last(self) -> None:
+        other = {"z": torch.zeros(1)}
+        assert set(unwrap({"model": other, "state_dict": {"a": torch.ones(1)}}, "")[None]) == {"a"}
+        assert set(unwrap({"module": {"m": torch.ones(1)}, "model": other}, "")[None]) == {"z"}
+        assert set(unwrap({"z": torch.zeros(1)}, "")[None]) == {"z"}
+        assert set(unwrap({"teacher": other, "student": other, "epoch": 3}, "")) == {"teacher", "student"}
+
+    def test_one_module_is_stripped_only_at_the_start_and_only_when_every_key_has_it(self) -> None:
+        assert set(unwrap({"state_dict": self.state}, "")[None]) == {"a", "module.b"}
+        mixed = self.state | {"visual.module.c": torch.ones(1)}
+        assert set(unwrap({"state_dict": mixed}, "")[None]) == set(mixed)
+
+    def test_a_wrapper_without_tensors_is_passed_over(self) -> None:
+        assert set(unwrap({"model": {"name": "vit"}, "state_dict": {"a": torch.ones(1)}}, "")[None]) == {"a"}
+
+
+def test_identification_never_looks_at_the_file_name(tmp_path: Path) -> None:
+    assert identify({None: makers.slip()}, str(tmp_path / "detailclip.pt")).name == "slip"

@@ -1,0 +1,272 @@
+"""The command line: one clear line and exit code 2 for whatever the user can mend; nothing written, nothing lost."""
+
+import io
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks import cli
+from benchmarks.checkpoints import ensure_tiny
+from benchmarks.data.sample import generate
+from benchmarks.suite import BENCHMARKS
+
+Bench = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
+    """Run ``bench`` in this process, in an empty folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        output = capsys.readouterr()
+        code = stopped.value.code
+        return int(code or 0), output.out, output.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "root"
+    generate(folder, train=3, validation=2)
+    return folder
+
+
+@pytest.fixture
+def own_data(data: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(data, tmp_path / "data"))
+
+
+def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
+    code, out, err = result
+    assert code == 2, (out, err)
+    lines = [line for line in err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    for part in parts:
+        assert part in lines[0], (part, lines[0])
+    assert err.splitlines()[-1] == lines[0], "the error is the last thing said"
+
+
+def assert_nothing_left(folder: Path) -> None:
+    assert not list(folder.rglob("record.json"))
+    assert not list(folder.rglob(".tmp-*"))
+
+
+class Trap:
+    """Unpickling it runs a command: touching a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.system, (f"touch {self.mark}",)
+
+
+def trapped_zip(path: Path, mark: Path) -> None:
+    torch.save({"state_dict": {}, "args": Trap(mark)}, path)
+
+
+def trapped_pickle(path: Path, mark: Path) -> None:
+    path.write_bytes(pickle.dumps({"state_dict": {}, "args": Trap(mark)}))
+
+
+COMMANDS = {
+    "run": ("run", "ade20k-upernet", "--quick", "--checkpoint"),
+    "run in a group": ("run", "table1", "--quick", "--checkpoint"),
+    "inspect": ("checkpoint", "inspect"),
+    "export open_clip": ("checkpoint", "export", "--to", "open_clip"),
+    "export backbone": ("checkpoint", "export", "--to", "backbone"),
+}
+
+
+@pytest.mark.parametrize("make", [trapped_zip, trapped_pickle])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_trapped_checkpoint_is_refused_and_never_run(
+    bench: Bench, data: Path, tmp_path: Path, command: str, make: Callable[[Path, Path], None]
+) -> None:
+    path, mark = tmp_path / "trap.pt", tmp_path / "executed"
+    make(path, mark)
+    options = ("--data-root", str(data)) if command.startswith("run") else ()
+    assert_one_line(bench(*COMMANDS[command], str(path), *options), "trap.pt")
+    assert not mark.exists()
+    assert_nothing_left(tmp_path)
+    with path.open("rb") as stream:  # the trap is real: an ordinary unpickler springs it
+        if make is trapped_pickle:
+            pickle.load(stream)
+            assert mark.exists()
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(ensure_tiny().read_bytes()[:100_000])
+
+
+def other_architecture(path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7), "layer1.0.conv1.weight": torch.zeros(64, 64, 3, 3)}, path)
+
+
+def not_a_checkpoint(path: Path) -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(stream, "JPEG")
+    path.write_bytes(stream.getvalue())
+
+
+@pytest.mark.parametrize("make", [truncated, other_architecture, not_a_checkpoint, None])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_unusable_checkpoints(
+    bench: Bench, data: Path, tmp_path: Path, command: str, make: Callable[[Path], None] | None
+) -> None:
+    path = tmp_path / "odd.pt"
+    if make:
+        make(path)
+    options = ("--data-root", str(data)) if command.startswith("run") else ()
+    assert_one_line(bench(*COMMANDS[command], str(path), *options), "odd.pt")
+    assert_nothing_left(tmp_path)
+
+
+def too_large_a_value(root: Path) -> str:
+    path = next((root / "ade20k/ADEChallengeData2016/annotations/validation").glob("*.png"))
+    with Image.open(path) as mask:
+        values = np.array(mask)
+    values[0, 0] = 151
+    Image.fromarray(values).save(path)
+    return path.name
+
+
+def corrupt_jpeg(root: Path) -> str:
+    path = next((root / "ade20k/ADEChallengeData2016/images/training").glob("*.jpg"))
+    path.write_bytes(path.read_bytes()[:-500])
+    return path.name
+
+
+def missing_folder(root: Path) -> str:
+    folder = root / "ade20k/ADEChallengeData2016/annotations/validation"
+    shutil.rmtree(folder)
+    return "annotations/validation"
+
+
+def missing_set(root: Path) -> str:
+    shutil.rmtree(root / "ade20k")
+    return "ADEChallengeData2016"
+
+
+def missing_root(root: Path) -> str:
+    shutil.rmtree(root)
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    "damage", [too_large_a_value, corrupt_jpeg, missing_folder, missing_set, missing_root]
+)
+def test_unusable_data(bench: Bench, own_data: Path, tmp_path: Path, damage: Callable[[Path], str]) -> None:
+    named = damage(own_data)
+    result = bench("run", "ade20k-linear", "--quick", "--data-root", str(own_data))
+    assert_one_line(result, named)
+    assert_nothing_left(tmp_path)
+    assert_one_line(bench("data", "check", "ade20k", "--data-root", str(own_data)), named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("run", "ade20k-uppernet"), "did you mean ade20k-upernet"),
+        (("run", "coco-cascade"), "not built yet"),
+        (("run", "ade20k-linear", "-o", "learning_rate=1"), "learning_rate"),
+        (("run", "ade20k-linear", "--limit", "1000"), "--limit 1000"),
+        (("run", "ade20k-linear", "--device", "abacus"), "abacus"),
+        (("run", "ade20k-linear", "--device", "cuda:7"), "cuda:7"),
+        (("run", "ade20k-linear", "--tower", "ema"), "ema"),
+        (("run", "ade20k-linear", "--row", "A@B@C"), "A@B@C"),
+        (("data", "check", "imagenet", "--data-root", "."), "imagenet"),
+        (("checkpoint", "export", "x.pt"), "--to"),
+        (("checkpoint", "export", "--relocate", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_options(bench: Bench, tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:
+    assert_one_line(bench(*arguments), named)
+    assert_nothing_left(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [("fly",), ("run", "ade20k-linear", "--fast"), ("table", "5")])
+def test_unknown_words_end_with_code_2(bench: Bench, arguments: tuple[str, ...]) -> None:
+    assert bench(*arguments)[0] == 2
+
+
+def test_a_broken_record_is_named(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "results/runs/some-run"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text("{")
+    assert_one_line(bench("table", "1"), "some-run")
+
+
+def test_list_shows_every_benchmark(bench: Bench) -> None:
+    code, out, _ = bench("list")
+    assert code == 0
+    for benchmark in BENCHMARKS:
+        assert benchmark.id in out
+    assert "not built yet" in out
+
+
+def test_list_shows_the_state_of_the_data(bench: Bench, data: Path, tmp_path: Path) -> None:
+    assert "sample" in bench("list", "--data-root", str(data))[1]
+    assert "absent" in bench("data", "list", "--data-root", str(tmp_path))[1]
+
+
+def test_inspect_and_export(bench: Bench, tmp_path: Path) -> None:
+    code, out, _ = bench("checkpoint", "inspect", str(ensure_tiny()))
+    assert code == 0
+    for part in ("width 128", "matched", "QuickGELU", "image heads"):
+        assert part in out
+    for form in ("open_clip", "backbone"):
+        code, _, err = bench("checkpoint", "export", str(ensure_tiny()), "--to", form, "--out", f"exported-{form}")
+        assert code == 0, err
+        assert bench("checkpoint", "inspect", f"exported-{form}")[0] == 0
+    (tmp_path / "exported-open_clip").rename(tmp_path / "moved")
+    assert bench("checkpoint", "export", "--relocate", "moved")[0] == 0
+    config = json.loads((tmp_path / "moved/open_clip_config.json").read_text())
+    assert str(tmp_path / "moved") in config["model_cfg"]["vision_cfg"]["timm_model_name"]
+
+
+def test_sample_and_check(bench: Bench, tmp_path: Path) -> None:
+    assert bench("data", "sample", "made")[0] == 0
+    code, out, _ = bench("data", "check", "ade20k", "--data-root", "made")
+    assert code == 0
+    assert "64 of 20210 pairs" in out
+    assert_one_line(bench("data", "sample", str(tmp_path)), str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "csv"])
+@pytest.mark.parametrize("number", ["1", "2", "3", "4"])
+def test_tables_print_the_paper_without_any_run(bench: Bench, number: str, form: str) -> None:
+    code, out, _ = bench("table", number, "--format", form)
+    assert code == 0
+    assert {"1": "48.8", "2": "65.9", "3": "64.1", "4": "43.3"}[number] in out
+
+
+def test_light_commands_do_not_import_heavy_libraries() -> None:
+    """`bench --help` and `bench list` answer at once: no torch, pandas, mmengine or numpy behind them."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from benchmarks.cli import app; "
+        "results = [CliRunner().invoke(app, words) for words in (['--help'], ['list'], ['list', '--data-root', '.'])]; "
+        "assert all(result.exit_code == 0 for result in results), results; "
+        "heavy = {'torch', 'pandas', 'mmengine', 'mmseg', 'numpy', 'PIL', 'scipy'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
