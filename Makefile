@@ -1,5 +1,5 @@
 # The README's two commands are `make demo` and `make test`; each sets up what is missing first.
-PYTHON ?= python3.11
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

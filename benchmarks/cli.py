@@ -25,9 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-checkpoint_app = typer.Typer(
-    help="Look into a checkpoint, or write it in another form.", no_args_is_help=True
-)
+checkpoint_app = typer.Typer(help="Look into a checkpoint, or write it in another form.", no_args_is_help=True)
 data_app = typer.Typer(help="The data sets: what is there, and the generated sample.", no_args_is_help=True)
 app.add_typer(checkpoint_app, name="checkpoint")
 app.add_typer(data_app, name="data")
@@ -163,9 +161,7 @@ def _runnable(names: list[str]) -> list["Benchmark"]:
     for benchmark in chosen:
         if not benchmark.built:
             if benchmark.id in by_name:
-                raise OptionError(
-                    f"{benchmark.id}: not built yet in this release; `bench list` shows what is"
-                )
+                raise OptionError(f"{benchmark.id}: not built yet in this release; `bench list` shows what is")
             say(f"{benchmark.id}: not built yet in this release, skipped")
     return [benchmark for benchmark in chosen if benchmark.built]
 

@@ -69,9 +69,7 @@ def inspection_tables(found: "Inspection") -> list[Table]:
     for heading in ("what", "keys", "the first"):
         report.add_column(heading, overflow="fold")
     for what, keys in _report_sections(found.report).items():
-        report.add_row(
-            Text(what), str(len(keys)), Text("\n".join(keys[:3]) + ("\n…" if len(keys) > 3 else ""))
-        )
+        report.add_row(Text(what), str(len(keys)), Text("\n".join(keys[:3]) + ("\n…" if len(keys) > 3 else "")))
     return [facts, report]
 
 

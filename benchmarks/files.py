@@ -65,7 +65,7 @@ def sha256_of(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where generated and derived data lie: ``$DETAILCLIP_BENCH_CACHE``, or ``detailclip-bench`` in the user's cache."""
+    """Where generated data lie: ``$DETAILCLIP_BENCH_CACHE``, or ``detailclip-bench`` in the user's cache folder."""
     named = os.environ.get("DETAILCLIP_BENCH_CACHE")
     if named:
         return Path(named).expanduser()

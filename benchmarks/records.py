@@ -220,6 +220,7 @@ def make_run_id(
     data_fingerprint: str,
     seed: int,
     status: Status,
+    expected: int,
     model_protocol: Mapping[str, Any] | None = None,
 ) -> str:
     """A readable folder name that is the same for the same run and different for any other.
@@ -236,6 +237,7 @@ def make_run_id(
         data_fingerprint: of the scored data.
         seed: of the run.
         status: of the run.
+        expected: number of images to score (``--limit`` changes it without changing anything else).
         model_protocol: the checkpoint's own choices (heads, preprocessing ...) in which runs can differ.
     """
     digest = fingerprint(
@@ -244,7 +246,7 @@ def make_run_id(
             "checkpoint": [checkpoint_name, checkpoint_sha256, tower],
             "protocol": [protocol_fingerprint, dict(model_protocol or {})],
             "data": data_fingerprint,
-            "run": [seed, status],
+            "run": [seed, status, expected],
         }
     )
     names = [_slug(name) for name in (benchmark, checkpoint_name, tower) if name is not None]

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError, RecordError
 from benchmarks.records import (
     CheckpointInfo,
@@ -165,6 +166,7 @@ class Session:
             data_fingerprint=plan.data.fingerprint,
             seed=job.seed,
             status=status,
+            expected=plan.expected,
             model_protocol=plan.model_protocol,
         )
         folder = self.store.folder(run_id)
@@ -223,11 +225,17 @@ class Session:
 
 def default_fingerprints() -> dict[str, str]:
     """For each built benchmark the fingerprint of its shipped protocol: what a run must have to stand in a table."""
-    return {
-        benchmark.id: fingerprint(_runner(benchmark).default_protocol(benchmark))
-        for benchmark in BENCHMARKS
-        if benchmark.built
-    }
+    return {benchmark.id: fingerprint(default_protocol(benchmark)) for benchmark in BENCHMARKS if benchmark.built}
+
+
+def default_protocol(benchmark: Benchmark) -> dict[str, Any]:
+    """The shipped protocol of ``benchmark``, as the records of unchanged full runs carry it."""
+    assert benchmark.config is not None, f"{benchmark.id} has no config"
+    assert benchmark.fields is not None, f"{benchmark.id} has no fields"
+    module, _, name = benchmark.fields.partition(":")
+    fields = load_protocol(benchmark.config, getattr(importlib.import_module(module), name))
+    protocol: dict[str, Any] = fields.protocol()
+    return protocol
 
 
 def plan_job(job: Job, progress: Report | None = None) -> Plan:
@@ -237,7 +245,7 @@ def plan_job(job: Job, progress: Report | None = None) -> Plan:
 
 
 def _runner(benchmark: Benchmark) -> ModuleType:
-    """The module that runs ``benchmark``: it has ``plan(job, progress)`` and ``default_protocol(benchmark)``."""
+    """The module that runs ``benchmark``: it has ``plan(job, progress)``."""
     assert benchmark.runner is not None, f"{benchmark.id} has no runner"
     return importlib.import_module(benchmark.runner)
 
@@ -256,7 +264,5 @@ def exclusive(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RecordError(
-                f"{folder}: another process is working on this run; wait for it or stop it"
-            ) from error
+            raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
         yield

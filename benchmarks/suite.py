@@ -43,6 +43,7 @@ class Benchmark:
         groups: the groups it belongs to, besides ``all``.
         runner: the module that plans and executes it (see ``benchmarks.run``); None when it is not built yet.
         config: path inside ``mm_configs`` without the suffix, or None.
+        fields: ``module:class`` of the named fields that the config fills, or None.
         note: what a reader of its numbers must know.
         listed_under: tables that list its runs as "not comparable" although it fills no column of theirs.
     """
@@ -59,6 +60,7 @@ class Benchmark:
     groups: tuple[str, ...]
     runner: str | None = None
     config: str | None = None
+    fields: str | None = None
     note: str = ""
     listed_under: tuple[int, ...] = ()
 
@@ -87,6 +89,7 @@ def _ade20k(head: str, title: str) -> Benchmark:
         groups=("table1",),
         runner="benchmarks.dense.segmentation",
         config=f"segmentation/ade20k_{head.replace('-', '_')}",
+        fields="benchmarks.dense.protocol:SegmentationFields",
     )
 
 
@@ -167,9 +170,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         needs_text=True,
         groups=("table2",),
     ),
-    _zeroshot(
-        "SUN397", "sun397", 397, None, note="the public recipe splits the images itself, with no fixed size"
-    ),
+    _zeroshot("SUN397", "sun397", 397, None, note="the public recipe splits the images itself, with no fixed size"),
     _zeroshot("Aircraft", "aircraft", 100, 3333, metric="mean_per_class"),
     _zeroshot("DTD", "dtd", 47, 1880),
     _zeroshot("Pets", "pets", 37, 3669, metric="mean_per_class"),

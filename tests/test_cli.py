@@ -172,9 +172,7 @@ def missing_root(root: Path) -> str:
     return str(root)
 
 
-@pytest.mark.parametrize(
-    "damage", [too_large_a_value, corrupt_jpeg, missing_folder, missing_set, missing_root]
-)
+@pytest.mark.parametrize("damage", [too_large_a_value, corrupt_jpeg, missing_folder, missing_set, missing_root])
 def test_unusable_data(bench: Bench, own_data: Path, tmp_path: Path, damage: Callable[[Path], str]) -> None:
     named = damage(own_data)
     result = bench("run", "ade20k-linear", "--quick", "--data-root", str(own_data))

@@ -83,9 +83,7 @@ def fake_opencv(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> N
 
 
 @pytest.mark.parametrize("library", ["libGL.so.1", "libgthread-2.0.so.0", "libglib-2.0.so.0"])
-def test_a_system_library_of_opencv_is_missing(
-    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_system_library_of_opencv_is_missing(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = f"{library}: cannot open shared object file: No such file or directory"
     fake_opencv(tmp_path, monkeypatch, f"raise ImportError({text!r})")
     message = fault()

@@ -95,6 +95,7 @@ def run_id(**changes: Any) -> str:
         "protocol_fingerprint": "p" * 16,
         "data_fingerprint": "d" * 16,
         "seed": 0,
+        "expected": 100,
         "status": "full",
     }
     return make_run_id(**(fields | changes))
@@ -112,6 +113,7 @@ def test_a_run_id_can_be_read_and_is_the_same_each_time() -> None:
         {"benchmark": "zeroshot-mnist"},
         {"checkpoint_name": "slip "},
         {"checkpoint_sha256": "b" * 64},
+        {"expected": 7},
         {"tower": "online"},
         {"tower": None},
         {"protocol_fingerprint": "q" * 16},
@@ -492,17 +494,13 @@ def document() -> str:
 def test_the_document_names_every_field_of_the_record() -> None:
     described = set(re.findall(r"`(\w+)`", document()))
     parts = (records.Record, records.CheckpointInfo, records.Counts, records.DataInfo, records.Environment)
-    assert {
-        name for part in (*parts, records.Metric) for name in part.model_fields if name not in described
-    } <= {
+    assert {name for part in (*parts, records.Metric) for name in part.model_fields if name not in described} <= {
         *("value", "low", "high", "n")  # written together in one piece of code
     }
     assert set(get_args(records.Status)) <= described
 
 
-def test_the_examples_of_the_document_run_and_give_the_miou(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_examples_of_the_document_run_and_give_the_miou(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Image 0: class 3 has 6 of 8 pixels. Image 1: class 3 has 0 of 2, class 5 has 1 of 1. Image 2: none."""
 
     def lists(dtype: type, *rows: list[int]) -> list[Any]:

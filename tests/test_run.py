@@ -70,9 +70,9 @@ def test_a_run_leaves_a_record_that_adds_up(name: str, data: Path, tmp_path: Pat
     assert record.model_protocol["tapped_blocks"] == [0, 0, 1, 1]
     samples = samples_of(store, record)
     counts = {key: np.zeros((len(samples), 150), dtype=np.int64) for key in ("intersection", "prediction", "label")}
-    for row, sample in enumerate(samples.itertuples()):
+    for row, sample in enumerate(samples.to_dict("records")):
         for key, array in counts.items():
-            array[row, sample.classes] = getattr(sample, key)
+            array[row, np.asarray(sample["classes"])] = sample[key]
     union = counts["prediction"] + counts["label"] - counts["intersection"]
     assert record.metrics["mIoU"].value == pytest.approx(miou(counts["intersection"], union))
     assert record.metrics["mIoU"].n == 3
@@ -90,11 +90,11 @@ def test_the_frozen_backbone_is_unchanged_and_the_tuned_one_is_not(data: Path, t
         config = plan_job(job(name, data)).config(tmp_path / name, tmp_path / name)  # type: ignore[attr-defined]
         runner = BenchRunner.from_config(config, torch.device("cpu"))
         runner.train()
-        after = runner.bare_model.backbone.trunk.state_dict()  # type: ignore[union-attr, operator]
+        after = runner.bare_model.backbone.trunk.state_dict()  # type: ignore[union-attr]
         names = [key for key in before if key != "pos_embed"]
         assert all(torch.equal(before[key], after[key]) for key in names) == frozen
         head = runner.bare_model.decode_head.conv_seg.bias  # type: ignore[union-attr]
-        assert head.abs().sum() > 0, "the head must have learnt something"  # type: ignore[operator, union-attr]
+        assert head.abs().sum() > 0, "the head must have learnt something"  # type: ignore[operator]
 
 
 @pytest.mark.slow
@@ -233,7 +233,10 @@ def test_resumed_weights_equal_uninterrupted_ones(data: Path, tmp_path: Path) ->
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", ["ade20k-upernet", "ade20k-linear-finetune"])
 def test_overfits_eight_real_images(name: str, real_data: Path, tmp_path: Path) -> None:
-    """Trained and scored on the same 8 images, the chain must learn them: chance is below 1 mIoU."""
+    """Trained and scored on the same 8 images, the chain must learn them.
+
+    Chance is below 1 mIoU, and naming one class everywhere gives about 1.
+    """
     root = tmp_path / "data/ade20k/ADEChallengeData2016"
     for kind in ("images", "annotations"):
         source = real_data / f"ade20k/ADEChallengeData2016/{kind}/training"
@@ -241,15 +244,17 @@ def test_overfits_eight_real_images(name: str, real_data: Path, tmp_path: Path) 
             (root / kind).mkdir(parents=True, exist_ok=True)
             (root / kind / split).symlink_to(source)
     overfit = (
-        "iterations=250", "batch_size=8", "lr=2e-3", "layer_decay=1.0", "scale_ratio=(1.0,1.0)",
+        "iterations=100", "batch_size=8", "lr=2e-3", "layer_decay=1.0", "scale_ratio=(1.0,1.0)",
         "photometric_distortion=False", "flip_probability=0.0", "drop_path_rate=0.0", "head_dropout=0.0",
-        "image_scale=(256,96)", "crop_size=(96,128)", "test_mode='whole'",
+        "image_scale=(192,64)", "crop_size=(64,96)", "test_mode='whole'",
     )  # fmt: skip
-    record = Talk().session(tmp_path / "out").run(
-        Job(get(name), ensure_tiny(), tmp_path / "data", quick=True, overrides=overfit)
+    record = (
+        Talk()
+        .session(tmp_path / "out")
+        .run(Job(get(name), ensure_tiny(), tmp_path / "data", quick=True, overrides=overfit))
     )
     assert record is not None
-    assert record.metrics["mIoU"].value > 20
+    assert record.metrics["mIoU"].value > 15
 
 
 @pytest.mark.slow
@@ -264,6 +269,6 @@ def test_real_images_are_all_scored(name: str, real_data: Path, tmp_path: Path) 
 
 
 def test_errors_before_the_run_leave_nothing(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="missing.pt"):
+    with pytest.raises(BenchError, match=r"missing\.pt"):
         Talk().session(tmp_path).run(replace(job("ade20k-linear", data), checkpoint=tmp_path / "missing.pt"))
     assert not list(tmp_path.iterdir())

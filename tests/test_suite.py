@@ -50,9 +50,7 @@ def test_every_measured_column_of_the_paper_has_exactly_one_benchmark(table: int
     """A column without a benchmark could never be filled, and two benchmarks in one would mix protocols."""
     with (files("results") / "paper" / f"table{table}.csv").open(encoding="utf-8") as stream:
         columns = set(csv.DictReader(stream).fieldnames or ())
-    cells = [
-        cell.column for benchmark in suite.BENCHMARKS for cell in benchmark.tables if cell.table == table
-    ]
+    cells = [cell.column for benchmark in suite.BENCHMARKS for cell in benchmark.tables if cell.table == table]
     assert sorted(cells) == sorted(columns - NOT_MEASURED[table])
     assert set(suite.filling(table)) == set(cells)
 

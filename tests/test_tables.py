@@ -111,9 +111,7 @@ def own_rows(table: Table) -> list[Row]:
         ("release_readme.csv", README),
     ],
 )
-def test_the_shipped_numbers_are_the_papers_cell_by_cell(
-    name: str, expected: tuple[tuple[str, ...], ...]
-) -> None:
+def test_the_shipped_numbers_are_the_papers_cell_by_cell(name: str, expected: tuple[tuple[str, ...], ...]) -> None:
     """A second transcription: a slip in one of the two files shows here."""
     lines = (files("results") / "paper" / name).read_text(encoding="utf-8").splitlines()
     assert tuple(tuple(line) for line in csv.reader(lines[1:])) == expected
@@ -192,9 +190,7 @@ def test_a_full_run_stands_beside_the_value_of_the_row_it_names() -> None:
     ],
     ids=str,
 )
-def test_whatever_is_not_comparable_is_listed_apart_with_its_reason(
-    change: dict[str, Any], reason: str
-) -> None:
+def test_whatever_is_not_comparable_is_listed_apart_with_its_reason(change: dict[str, Any], reason: str) -> None:
     """The most important rule of the tables: such a value never stands beside the paper's."""
     record = run(value=99.5, **change)
     table = build(1, [record], DEFAULTS)
@@ -358,15 +354,11 @@ def test_the_order_of_the_records_does_not_matter(order: list[int]) -> None:
         run(None, run_id="d"),
         run(run_id="e", status="quick"),
     ]
-    tables = [
-        render(build(1, chosen, DEFAULTS), "csv") for chosen in (records, [records[at] for at in order])
-    ]
+    tables = [render(build(1, chosen, DEFAULTS), "csv") for chosen in (records, [records[at] for at in order])]
     assert tables[0] == tables[1]
 
 
-@pytest.mark.parametrize(
-    "training", [None, {}, {"epochs": 25, "views": 2}, {"epochs": "?", "views": 2, "images": 3}]
-)
+@pytest.mark.parametrize("training", [None, {}, {"epochs": 25, "views": 2}, {"epochs": "?", "views": 2, "images": 3}])
 def test_views_are_computed_only_where_all_factors_are_known(training: dict[str, Any] | None) -> None:
     record = run()
     info = record.checkpoint.model_copy(update={"training": training})

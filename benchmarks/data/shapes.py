@@ -202,18 +202,14 @@ def _table(rng: np.random.Generator, colour: Colour) -> list[Part]:
         Part(rectangle(x, 0.25, x + 0.07, y), legs)
         for x, y in ((inset, 1), (0.93 - inset, 1), (0.16 + inset, 0.85), (0.77 - inset, 0.85))
     ]
-    parts.append(
-        Part(rectangle(0, 0.24, 1, 0.36), Paint("wood", tint(colour, 0.9), colour, scale=0.1, angle=1.0))
-    )
+    parts.append(Part(rectangle(0, 0.24, 1, 0.36), Paint("wood", tint(colour, 0.9), colour, scale=0.1, angle=1.0)))
     return [*parts, Part(((0.14, 0), (0.86, 0), (1, 0.25), (0, 0.25)), wood)]
 
 
 def _chair(rng: np.random.Generator, colour: Colour) -> list[Part]:
     back = Paint("stripes", colour, tint(colour, 0.55), scale=0.14)
     legs = _flat(tint(colour, 0.5))
-    parts = [
-        Part(rectangle(x, 0.5, x + 0.08, y), legs) for x, y in ((0.05, 1), (0.87, 1), (0.2, 0.9), (0.72, 0.9))
-    ]
+    parts = [Part(rectangle(x, 0.5, x + 0.08, y), legs) for x, y in ((0.05, 1), (0.87, 1), (0.2, 0.9), (0.72, 0.9))]
     slant = rng.uniform(-0.04, 0.12)
     parts.append(Part(((0.14 + slant, 0), (0.86 - slant, 0), (0.84, 0.5), (0.16, 0.5)), back))
     return [*parts, Part(((0.14, 0.48), (0.86, 0.48), (1, 0.64), (0, 0.64)), _flat(tint(colour, 1.15)))]
@@ -304,8 +300,6 @@ RECIPES: dict[str, Recipe] = {
     "boat": Recipe(_boat, ("red", "brown", "blue", "white"), (0.32, 0.55), (0.8, 1.1), tilt=6),
     "ball": Recipe(_ball, _BRIGHT, (0.13, 0.22), (0.98, 1.02)),
     "clock": Recipe(_clock, ("black", "brown", "red"), (0.16, 0.26), (0.98, 1.02)),
-    "cushion": Recipe(
-        _cushion, ("red", "blue", "purple", "green", "orange"), (0.16, 0.26), (1.0, 1.5), tilt=15
-    ),
+    "cushion": Recipe(_cushion, ("red", "blue", "purple", "green", "orange"), (0.16, 0.26), (1.0, 1.5), tilt=15),
     "clutter": Recipe(_clutter, ("pink", "purple", "black"), (0.12, 0.25), (0.7, 1.5), tilt=40),
 }

@@ -58,9 +58,7 @@ class _Defect(NamedTuple):
     reason: str
 
 
-def verify(
-    folder: Path, items: Sequence[Item], name: str, progress: Progress | None = None
-) -> dict[str, Verified]:
+def verify(folder: Path, items: Sequence[Item], name: str, progress: Progress | None = None) -> dict[str, Verified]:
     """Read, decode, hash and check every file that is new or changed since the last call.
 
     Args:
@@ -80,9 +78,7 @@ def verify(
     cache = _cache_file(folder, name)
     known = _load(cache)
     stamps = {item.path: _stamp(folder, item.path) for item in items}
-    found = {
-        path: known[path] for path, stamp in stamps.items() if path in known and known[path][:2] == stamp
-    }
+    found = {path: known[path] for path, stamp in stamps.items() if path in known and known[path][:2] == stamp}
     report = progress or (lambda done, total: None)
     report(len(found), len(items))
     todo = [item for item in items if item.path not in found]

@@ -178,9 +178,7 @@ def _put(
     return depth, Instance(category, colour, place(rng, parts, base, wide, tall, tilt))
 
 
-def _strip(
-    rng: np.random.Generator, category: str, colour: str, outline: tuple[Point, ...], paint: Paint
-) -> Instance:
+def _strip(rng: np.random.Generator, category: str, colour: str, outline: tuple[Point, ...], paint: Paint) -> Instance:
     """A stretch of background; its colours are jittered and its paint gets a seed."""
     fresh = replace(
         paint,

@@ -31,9 +31,7 @@ def tap_blocks(depth: int) -> tuple[int, int, int, int]:
     return first, second, third, last
 
 
-def resize_positions(
-    positions: Tensor, grid: tuple[int, int], size: tuple[int, int], *, offset: float
-) -> Tensor:
+def resize_positions(positions: Tensor, grid: tuple[int, int], size: tuple[int, int], *, offset: float) -> Tensor:
     """Interpolate a position table to another grid: bicubic, corners not aligned, no antialiasing.
 
     Args:
@@ -139,13 +137,9 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
         """Raise ``AssertionError`` unless every weight of the tower equals the file's, bit for bit."""
         _, tensors = read_backbone(self.weights)
         held = self.trunk.state_dict()
-        differing = [
-            name for name, tensor in self._as_loaded(tensors).items() if not held[name].cpu().equal(tensor)
-        ]
+        differing = [name for name, tensor in self._as_loaded(tensors).items() if not held[name].cpu().equal(tensor)]
         if differing:
-            raise AssertionError(
-                f"the backbone no longer has the weights of {self.weights}: {differing[:3]} differ"
-            )
+            raise AssertionError(f"the backbone no longer has the weights of {self.weights}: {differing[:3]} differ")
 
     def train(self, mode: bool = True) -> "DenseViT":
         """Switch to training mode, unless frozen."""

@@ -47,9 +47,7 @@ def count_pixels(
         counts: np.ndarray = torch.bincount(ids, minlength=classes).cpu().numpy()
         return counts
 
-    return ImageCounts(
-        sample_id, histogram(prediction[prediction == label]), histogram(prediction), histogram(label)
-    )
+    return ImageCounts(sample_id, histogram(prediction[prediction == label]), histogram(prediction), histogram(label))
 
 
 @METRICS.register_module()
@@ -68,9 +66,7 @@ class PixelCounts(BaseMetric):  # type: ignore[misc, unused-ignore]
 
     default_prefix = "pixels"
 
-    def __init__(
-        self, classes: int, ignore_index: int = 255, pictures: int = 0, picture_folder: str = ""
-    ) -> None:
+    def __init__(self, classes: int, ignore_index: int = 255, pictures: int = 0, picture_folder: str = "") -> None:
         super().__init__(collect_device="cpu")
         self.classes = classes
         self.ignore_index = ignore_index

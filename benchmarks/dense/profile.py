@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from benchmarks.checkpoints import VitArchitecture
 from benchmarks.dense.backbone import DenseViT, tap_blocks
 
-VIT_B = VitArchitecture(
-    width=768, depth=12, heads=12, patch_size=16, image_size=224, norm_eps=1e-6, mlp_ratio=4.0
-)
+VIT_B = VitArchitecture(width=768, depth=12, heads=12, patch_size=16, image_size=224, norm_eps=1e-6, mlp_ratio=4.0)
 
 
 def our_backbone(size: int) -> nn.Module:
@@ -84,9 +82,7 @@ def main() -> None:
         table.add_column(heading, justify="right")
     rows = {"DenseViT, s": ours, "mmseg VisionTransformer, s": theirs, "ratio, pair by pair": ratios}
     for name, values in rows.items():
-        table.add_row(
-            name, *(f"{value:.3f}" for value in (min(values), statistics.median(values), max(values)))
-        )
+        table.add_row(name, *(f"{value:.3f}" for value in (min(values), statistics.median(values), max(values))))
     Console().print(table)
 
 

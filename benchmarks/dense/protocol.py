@@ -56,9 +56,7 @@ class SegmentationFields(Fields):
     head_channels: Count | None = Field(description="channels inside UperNet; None for the linear head")
     head_dropout: Share
     pool_scales: tuple[int, ...] | None = Field(description="sides of the pyramid pooling grids")
-    auxiliary_channels: Count | None = Field(
-        description="channels of the auxiliary FCN head; None: no such head"
-    )
+    auxiliary_channels: Count | None = Field(description="channels of the auxiliary FCN head; None: no such head")
     auxiliary_weight: Positive | None
     norm_layer: Literal["SyncBN", "BN"]
     loss_counts_ignored_pixels: bool

@@ -25,18 +25,11 @@ from benchmarks.errors import OptionError
 from benchmarks.install import check_installation
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
 from benchmarks.run import Job, Outcome, Report
-from benchmarks.suite import Benchmark
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
 IGNORE = 255
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def default_protocol(benchmark: Benchmark) -> dict[str, Any]:
-    """The shipped protocol of ``benchmark``, as records carry it."""
-    assert benchmark.config is not None
-    return load_protocol(benchmark.config, SegmentationFields).protocol()
 
 
 def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
@@ -414,8 +407,7 @@ def miou_metric(intersection: np.ndarray, union: np.ndarray) -> Metric:
 def _named(values: np.ndarray) -> dict[str, float | None]:
     """Per-class values by ADE20K class name; None for a class that occurs nowhere."""
     return {
-        name: None if np.isnan(value) else float(value)
-        for name, value in zip(ade20k.classes(), values, strict=True)
+        name: None if np.isnan(value) else float(value) for name, value in zip(ade20k.classes(), values, strict=True)
     }
 
 

@@ -40,9 +40,7 @@ class DurableStateHook(Hook):
     def __init__(self, interval: int) -> None:
         self.interval = interval
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Save when the interval or the run is full."""
         done = batch_idx + 1
         if is_main_process() and (done % self.interval == 0 or done == runner.max_iters):
@@ -82,13 +80,9 @@ class ProgressHook(Hook):
         if runner.iter and is_main_process():
             self.console.print(f"{self.label}: resuming at iteration {runner.iter}", highlight=False)
         self.bar.start()
-        self.training = self.bar.add_task(
-            f"train {self.label}", total=runner.max_iters, completed=runner.iter, note=""
-        )
+        self.training = self.bar.add_task(f"train {self.label}", total=runner.max_iters, completed=runner.iter, note="")
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance by one iteration."""
         hub = runner.message_hub
         loss = hub.get_scalar("train/loss").mean(20)
@@ -107,9 +101,7 @@ class ProgressHook(Hook):
         self.bar.start()
         self.scoring = self.bar.add_task(f"score {self.label}", total=total, note="images")
 
-    def after_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance by one batch of scored images."""
         self.bar.advance(self.scoring, len(outputs or ()))
         self._line(f"score {batch_idx + 1}/{len(runner.test_dataloader)} batches")

@@ -31,7 +31,7 @@ class Bf16OptimWrapper(OptimWrapper):  # type: ignore[misc, unused-ignore]
 
 
 def precision_used(asked: Precision, device: torch.device) -> Precision:
-    """What runs when a protocol asks for ``asked``: fp16 needs a GPU (on the CPU it becomes fp32); the rest is as asked."""
+    """What runs when a protocol asks for ``asked``: fp16 needs a GPU and becomes fp32 on the CPU."""
     return "fp32" if asked == "fp16" and device.type == "cpu" else asked
 
 

@@ -54,15 +54,11 @@ def merge(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     merged = dict(fields)
     for name, value in changes.items():
         inner = merged.get(name)
-        merged[name] = (
-            merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-        )
+        merged[name] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
-def load_protocol(
-    name: str, schema: type[Schema], quick: bool = False, overrides: Iterable[str] = ()
-) -> Schema:
+def load_protocol(name: str, schema: type[Schema], quick: bool = False, overrides: Iterable[str] = ()) -> Schema:
     """The protocol ``mm_configs/<name>.py`` as a validated ``schema``.
 
     Args:

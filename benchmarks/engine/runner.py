@@ -13,7 +13,6 @@ from mmengine.runner import Runner
 from benchmarks.engine import hooks, loop, sampling  # noqa: F401 (registers them)
 from benchmarks.engine.state import load_state
 
-
 STATE_FILE = "resume.safetensors"
 
 
@@ -49,13 +48,9 @@ class BenchRunner(Runner):
             "log_level", "visualizer", "default_scope", "randomness", "experiment_name",
         ]  # fmt: skip
         state_folder = Path(cfg.state_folder)
-        return cls(
-            **{name: cfg.get(name) for name in fields}, cfg=cfg, device=device, state_folder=state_folder
-        )
+        return cls(**{name: cfg.get(name) for name in fields}, cfg=cfg, device=device, state_folder=state_folder)
 
-    def build_logger(
-        self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any
-    ) -> MMLogger:
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """MMEngine's logger, silent on the terminal below warnings."""
         name = kwargs.pop("name", self._experiment_name)
         file = log_file or str(Path(self._log_dir) / f"{self.timestamp}.log")

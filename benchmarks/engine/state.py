@@ -72,9 +72,7 @@ def load_state(path: Path) -> dict[str, Any]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise RecordError(
-            f"{path}: not a readable resume state ({error}); delete it to start anew"
-        ) from error
+        raise RecordError(f"{path}: not a readable resume state ({error}); delete it to start anew") from error
     if "state" not in metadata:
         raise RecordError(f"{path}: a safetensors file, but not a resume state; delete it to start anew")
     state: dict[str, Any] = _unpack(json.loads(metadata["state"]), tensors)

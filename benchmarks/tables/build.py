@@ -69,9 +69,7 @@ def build(table: int, records: Sequence[Record], default_fingerprints: Mapping[s
         number=table,
         layout=layout,
         rows=rows,
-        missing={
-            column: "not run" if found.built else "not built" for column, (found, _) in filling(table).items()
-        },
+        missing={column: "not run" if found.built else "not built" for column, (found, _) in filling(table).items()},
         other=tuple(sorted(other, key=lambda run: (run.benchmark, run.checkpoint, run.run_id, run.metric))),
         footnotes=(
             *layout.footnotes,
@@ -130,9 +128,7 @@ def _other(result: _Result, reason: str) -> OtherRun:
 
 def printable(name: str) -> str:
     """A name without control and direction characters, at most ``LONGEST_NAME`` characters long."""
-    visible = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name
-    )
+    visible = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
     return visible if len(visible) <= LONGEST_NAME else visible[: LONGEST_NAME - 1] + "…"
 
 
@@ -162,9 +158,7 @@ def _rank_group(layout: Layout, cells: Mapping[str, str], column: str) -> tuple[
     return (column, *(cells[label] for label in layout.rank_within))
 
 
-def _paper_row(
-    layout: Layout, cells: Mapping[str, str], ranks: Mapping[tuple[str, ...], Mapping[float, int]]
-) -> Row:
+def _paper_row(layout: Layout, cells: Mapping[str, str], ranks: Mapping[tuple[str, ...], Mapping[float, int]]) -> Row:
     values = {}
     for column in layout.columns:
         printed = cells[column.name]
@@ -220,9 +214,7 @@ def _named_rows(layout: Layout, paper: Sequence[Row], name: str) -> list[int]:
     return [at for at, key in enumerate(keys) if key[0] == method and epochs in ("", key[1])]
 
 
-def _placed(
-    layout: Layout, paper: Sequence[Row], results: Sequence[_Result]
-) -> tuple[tuple[Row, ...], list[str]]:
+def _placed(layout: Layout, paper: Sequence[Row], results: Sequence[_Result]) -> tuple[tuple[Row, ...], list[str]]:
     """The paper's rows with the checkpoints that stand for them, then own rows; notes on rows not found."""
     standing: dict[int, list[_Result]] = defaultdict(list)
     own: dict[tuple[str, str], list[_Result]] = defaultdict(list)
@@ -236,9 +228,7 @@ def _placed(
         own[checkpoint.name, checkpoint.sha256].append(result)
         if checkpoint.row:
             notes[_misplaced(layout, checkpoint, [paper[at] for at in found])] = None
-    rows = [
-        Row(row.labels, row.paper, _entries(layout, standing[at], row.paper)) for at, row in enumerate(paper)
-    ]
+    rows = [Row(row.labels, row.paper, _entries(layout, standing[at], row.paper)) for at, row in enumerate(paper)]
     rows += [Row({}, {}, _entries(layout, own[key], {})) for key in sorted(own)]
     return tuple(rows), list(notes)
 
@@ -252,9 +242,7 @@ def _misplaced(layout: Layout, checkpoint: CheckpointInfo, candidates: Sequence[
     )
 
 
-def _entries(
-    layout: Layout, results: Iterable[_Result], paper: Mapping[str, PaperValue]
-) -> tuple[Entry, ...]:
+def _entries(layout: Layout, results: Iterable[_Result], paper: Mapping[str, PaperValue]) -> tuple[Entry, ...]:
     """An entry for each checkpoint and tower; more where runs differ in anything else than the seed."""
     checkpoints: dict[tuple[str, str, str], dict[str, dict[str, list[_Result]]]] = {}
     for result in results:

@@ -173,9 +173,7 @@ def _text(table: Table) -> str:
     notes = ("*best* and _second best_ of the paper's values. " + _LEGEND, *table.footnotes)
     blocks = [_text_grid(_main_grid(table))]
     blocks += [_text_grid(_other_grid(table))] if table.other else []
-    blocks += [
-        "\n".join(textwrap.fill(note, 110, initial_indent="- ", subsequent_indent="  ") for note in notes)
-    ]
+    blocks += ["\n".join(textwrap.fill(note, 110, initial_indent="- ", subsequent_indent="  ") for note in notes)]
     return "\n\n".join(blocks)
 
 
@@ -285,9 +283,7 @@ def _csv_other(run: OtherRun) -> dict[str, object]:
 
 def _unfolded(texts: Mapping[str, str]) -> dict[str, str]:
     """Texts that a spreadsheet does not take for formulas."""
-    return {
-        name: f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for name, text in texts.items()
-    }
+    return {name: f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for name, text in texts.items()}
 
 
 _FORMATS: Mapping[str, Callable[[Table], str]] = {"text": _text, "markdown": _markdown, "csv": _csv}

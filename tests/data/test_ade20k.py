@@ -129,9 +129,7 @@ def test_150_and_a_palette_are_allowed(data_root: Path) -> None:
     assert len(ade20k.load_split(data_root, "validation").pairs) == 3
 
 
-@pytest.mark.parametrize(
-    ("mode", "word"), [("RGB", "colour mask"), ("RGBA", "colour mask"), ("I;16", "mode I;16")]
-)
+@pytest.mark.parametrize(("mode", "word"), [("RGB", "colour mask"), ("RGBA", "colour mask"), ("I;16", "mode I;16")])
 def test_mask_of_another_kind_is_named(data_root: Path, mode: str, word: str) -> None:
     Image.new(mode, (24, 16)).save(mask_of(data_root))
     message = failure(data_root)

@@ -209,9 +209,7 @@ def test_loser_of_a_race_uses_the_winners_folder(monkeypatch: pytest.MonkeyPatch
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".tmp-")] == []
 
 
-def test_loser_of_a_race_against_something_else_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loser_of_a_race_against_something_else_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def rival(data_root: Path, seed: int, counts: dict[ade20k.SplitName, int]) -> None:
         data_root.mkdir()
         (tmp_path / "new").mkdir()
@@ -227,9 +225,7 @@ def test_loser_of_a_race_against_something_else_says_so(
 @pytest.mark.slow
 def test_two_processes_at_once_share_the_default_sample(cache: Path) -> None:
     code = "from benchmarks.data import sample; print(sample.ensure())"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
     folders = {process.communicate()[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0]
     assert folders == {str(cache / f"sample-v{sample.VERSION}")}

@@ -97,9 +97,7 @@ def test_what_is_no_image_is_named(folder: Path, content: bytes, reason: str) ->
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.sampled_from([JPEG, PNG]), data=st.data())
-def test_random_damage_never_escapes_as_another_error(
-    folder: Path, content: bytes, data: st.DataObject
-) -> None:
+def test_random_damage_never_escapes_as_another_error(folder: Path, content: bytes, data: st.DataObject) -> None:
     damaged = bytearray(content)
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=6)):
         damaged[position] = data.draw(st.integers(0, 255))
@@ -145,9 +143,7 @@ def test_check_decides_and_its_reason_is_given(folder: Path) -> None:
     assert f"{folder / 'sub/c.jpg'}: is 7 wide" in message
 
 
-@pytest.mark.parametrize(
-    ("orientation", "size"), [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40))]
-)
+@pytest.mark.parametrize(("orientation", "size"), [(1, (40, 30)), (3, (40, 30)), (6, (30, 40)), (8, (30, 40))])
 def test_size_is_that_of_the_upright_picture(folder: Path, orientation: int, size: tuple[int, int]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -250,9 +246,7 @@ def test_folders_and_rules_do_not_share_a_memory(folder: Path, tmp_path: Path, r
     assert len(reads) == 9
 
 
-def test_relative_and_absolute_paths_share_one(
-    folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_and_absolute_paths_share_one(folder: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     verify(folder, ITEMS, "test")
     monkeypatch.chdir(folder.parent)
     verify(Path(folder.name), ITEMS, "test")

@@ -13,9 +13,7 @@ from PIL import Image, ImageDraw
 from benchmarks.data import ade20k, shapes, textures, world
 from benchmarks.data.world import Instance, Scene
 
-scenes = st.builds(
-    world.draw_scene, st.integers(0, 2**40), st.sampled_from(world.SPLITS), st.integers(0, 20_000)
-)
+scenes = st.builds(world.draw_scene, st.integers(0, 2**40), st.sampled_from(world.SPLITS), st.integers(0, 20_000))
 few = settings(max_examples=25, deadline=None)
 
 

@@ -71,9 +71,7 @@ def test_the_position_table_is_stored_at_the_training_size(tower: ImageTower, we
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.integers(1, 12), st.integers(1, 12), st.integers(1, 20), st.integers(1, 20), st.sampled_from([0, 0.1])
-)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 20), st.integers(1, 20), st.sampled_from([0, 0.1]))
 def test_resized_tables_have_the_wanted_size(h: int, w: int, height: int, width: int, offset: float) -> None:
     positions = torch.randn(1, 1 + h * w, 3)
     resized = resize_positions(positions, (h, w), (height, width), offset=offset)

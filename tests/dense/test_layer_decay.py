@@ -55,11 +55,7 @@ def groups_by_name(**changes: Any) -> dict[str, dict[str, Any]]:
     config = {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": 8e-5, "weight_decay": 0.05}}
     wrapper = LayerDecayConstructor(config, options | changes)(model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    return {
-        names[id(parameter)]: group
-        for group in wrapper.optimizer.param_groups
-        for parameter in group["params"]
-    }
+    return {names[id(parameter)]: group for group in wrapper.optimizer.param_groups for parameter in group["params"]}
 
 
 def test_rates_are_the_published_powers() -> None:

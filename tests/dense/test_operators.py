@@ -147,9 +147,7 @@ def pool(call: Pooling, dtype: torch.dtype, computed: torch.dtype) -> tuple[Tens
 @served
 @few
 @given(poolings(), st.sampled_from([torch.float16, torch.bfloat16]))
-def test_roi_align_in_half_precision_is_that_of_float32_rounded_once(
-    call: Pooling, dtype: torch.dtype
-) -> None:
+def test_roi_align_in_half_precision_is_that_of_float32_rounded_once(call: Pooling, dtype: torch.dtype) -> None:
     for half, single in zip(pool(call, dtype, dtype), pool(call, dtype, torch.float32), strict=True):
         assert torch.equal(half, single.to(dtype))
 
@@ -268,9 +266,7 @@ def test_nms_equals_the_definition(
 @served
 @few
 @given(st.data(), eighth_scores, st.integers(0, 8), st.integers(-1, 4))
-def test_nms_filters_by_score_and_number(
-    data: st.DataObject, scores: list[float], lowest: int, number: int
-) -> None:
+def test_nms_filters_by_score_and_number(data: st.DataObject, scores: list[float], lowest: int, number: int) -> None:
     boxes = data.draw(boxes_for(len(scores)))
     arrays = as_tensor(boxes, torch.float32).numpy(), np.array(scores, dtype=np.float32)
 
@@ -374,9 +370,7 @@ def fake_mmcv(folder: Path, *files: str) -> Path:
     """A folder with a package ``mmcv`` that must not be imported, and ``files`` in it."""
     package = folder / "mmcv"
     package.mkdir()
-    (package / "__init__.py").write_text(
-        "raise AssertionError('looking for the compiled module imported mmcv')"
-    )
+    (package / "__init__.py").write_text("raise AssertionError('looking for the compiled module imported mmcv')")
     for name in files:
         (package / name).touch()
     return folder

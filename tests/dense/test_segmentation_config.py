@@ -146,9 +146,7 @@ def built(job: Job, overrides: tuple[str, ...], tmp_path: Path) -> dict[str, Any
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_every_field_reaches_the_engine(
-    field: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_field_reaches_the_engine(field: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No field is read and then ignored. The tiny checkpoint's statistics are ImageNet's, so they are moved."""
     if field == "backbone__force_imagenet_norm":
         monkeypatch.setattr("benchmarks.dense.segmentation.IMAGENET_MEAN", (0.1, 0.1, 0.1))

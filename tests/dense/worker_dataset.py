@@ -33,9 +33,7 @@ class OperatorDataset(Dataset[Sample]):
 
         _, kept = nms(BOXES, SCORES, iou_threshold=0.5)
         ramp = ((index + 1) * torch.arange(16.0)).reshape(1, 1, 4, 4).requires_grad_()
-        pooled = RoIAlign(2, spatial_scale=1.0, sampling_ratio=2)(
-            ramp, torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]])
-        )
+        pooled = RoIAlign(2, spatial_scale=1.0, sampling_ratio=2)(ramp, torch.tensor([[0.0, 0.0, 0.0, 4.0, 4.0]]))
         pooled.sum().backward()
         assert ramp.grad is not None
         return Sample(kept=kept, pooled=pooled.detach(), gradient=ramp.grad, kind=operators.kind())

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from benchmarks.engine.sampling import EndlessShuffleSampler, SampleKey
 
 
-def stream(
-    size: int, seed: int, count: int, position: int = 0, rank: int = 0, world: int = 1
-) -> list[SampleKey]:
+def stream(size: int, seed: int, count: int, position: int = 0, rank: int = 0, world: int = 1) -> list[SampleKey]:
     sampler = EndlessShuffleSampler(range(size), seed)
     sampler.rank, sampler.world_size = rank, world
     sampler.start_at(position)

@@ -22,9 +22,7 @@ plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) |
 keys = st.text() | st.integers()
 trees: st.SearchStrategy[Any] = st.recursive(
     plain | tensors,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3) | st.tuples(inner, inner)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3) | st.tuples(inner, inner),
     max_leaves=8,
 )
 

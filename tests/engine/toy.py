@@ -52,15 +52,11 @@ class ToyModel(BaseModel):  # type: ignore[misc, unused-ignore]
 class SlowHook(Hook):
     """Makes iterations long enough to be killed in."""
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         time.sleep(0.02)
 
 
-def toy_config(
-    folder: Path, iterations: int, interval: int = 3, workers: int = 0, slow: bool = False
-) -> Config:
+def toy_config(folder: Path, iterations: int, interval: int = 3, workers: int = 0, slow: bool = False) -> Config:
     """A complete config: AdamW, two chained schedulers, a state every ``interval`` iterations."""
     return Config(
         {
