@@ -3,11 +3,11 @@
 Only what a command needs is imported, inside the command: help and list must answer at once.
 """
 
+import errno
 import sys
 import warnings
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -16,7 +16,7 @@ from benchmarks.errors import BenchError, OptionError
 
 if TYPE_CHECKING:
     from benchmarks.records import Record
-    from benchmarks.run import Job
+    from benchmarks.run import Existing, Job
     from benchmarks.suite import Benchmark
 
 app = typer.Typer(
@@ -33,29 +33,6 @@ app.add_typer(data_app, name="data")
 # A pipe has no width of its own; tables must not be cut to the 80 columns that rich then assumes.
 console = Console(width=None if sys.stdout.isatty() else 140)
 messages = Console(stderr=True, highlight=False)
-
-
-class Existing(StrEnum):
-    """What to do with a run that is there already."""
-
-    SKIP = "skip"
-    RESUME = "resume"
-    OVERWRITE = "overwrite"
-
-
-class TableFormat(StrEnum):
-    """How a table is written."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    CSV = "csv"
-
-
-class ExportForm(StrEnum):
-    """What a checkpoint is exported to."""
-
-    OPEN_CLIP = "open_clip"
-    BACKBONE = "backbone"
 
 
 OutOption = Annotated[Path, typer.Option("--out", help="Results folder: runs go to OUT/runs.")]
@@ -102,12 +79,14 @@ def run(
     out: OutOption = Path("results"),
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first N samples.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small and short: does it run at all?")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of initialisation, order and augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     existing: Annotated[
-        Existing,
+        Literal["skip", "resume", "overwrite"],
         typer.Option(help="A run that is there: resume takes it up, skip leaves it, overwrite begins anew."),
-    ] = Existing.RESUME,
+    ] = "resume",
     pictures: Annotated[int, typer.Option(min=0, help="Save this many pictures.")] = 0,
     override: Annotated[
         list[str] | None, typer.Option("-o", metavar="FIELD=VALUE", help="Override a protocol field.")
@@ -166,13 +145,13 @@ def _runnable(names: list[str]) -> list["Benchmark"]:
     return [benchmark for benchmark in chosen if benchmark.built]
 
 
-def _run_jobs(jobs: list["Job"], out: Path, existing: Existing) -> list["Record"]:
+def _run_jobs(jobs: list["Job"], out: Path, existing: "Existing") -> list["Record"]:
     """Run ``jobs`` one after the other and print each result as it comes."""
     from benchmarks.display import checking_progress, result_line
     from benchmarks.records import Store
     from benchmarks.run import Session
 
-    session = Session(Store(out), existing.value, say, checking_progress)
+    session = Session(Store(out), existing, say, checking_progress)
     records = []
     for job in jobs:
         record = session.run(job)
@@ -186,7 +165,7 @@ def _run_jobs(jobs: list["Job"], out: Path, existing: Existing) -> list["Record"
 def table(
     number: Annotated[int, typer.Argument(min=1, max=4, help="Table of the paper, 1 to 4.")],
     out: OutOption = Path("results"),
-    form: Annotated[TableFormat, typer.Option("--format", help="How it is written.")] = TableFormat.TEXT,
+    form: Annotated[Literal["text", "markdown", "csv"], typer.Option("--format", help="How it is written.")] = "text",
 ) -> None:
     """Print a table of the paper with our numbers beside its own."""
     from benchmarks.records import Store
@@ -194,7 +173,7 @@ def table(
     from benchmarks.tables import build, render
 
     records = Store(out).load_all()
-    sys.stdout.write(render(build(number, records, default_fingerprints()), form.value) + "\n")
+    sys.stdout.write(render(build(number, records, default_fingerprints()), form) + "\n")
 
 
 @app.command()
@@ -209,7 +188,7 @@ def demo(out: OutOption = Path("results/demo")) -> None:
     say(f"checkpoint: {checkpoint} (random weights)\ndata: {data_root} (generated)")
     ids = ("ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune")
     jobs = [Job(get(name), checkpoint, data_root, quick=True, pictures=4) for name in ids]
-    _run_jobs(jobs, out, Existing.RESUME)
+    _run_jobs(jobs, out, "resume")
     table(1, out)
 
 
@@ -231,7 +210,9 @@ def inspect(
 @checkpoint_app.command()
 def export(
     path: Annotated[Path, typer.Argument(help="Checkpoint to export; with --relocate, an exported folder.")],
-    to: Annotated[ExportForm | None, typer.Option(help="open_clip: both towers. backbone: timm ViT.")] = None,
+    to: Annotated[
+        Literal["open_clip", "backbone"] | None, typer.Option(help="open_clip: both towers. backbone: timm ViT.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
     tower: TowerOption = None,
     image_heads: ImageHeadsOption = None,
@@ -249,8 +230,8 @@ def export(
         return
     if to is None:
         raise OptionError("--to: choose open_clip or backbone")
-    target = out or Path(f"{path.stem}-{to.value}")
-    written = export_checkpoint(path, to.value, target, tower, image_heads, text_heads)
+    target = out or Path(f"{path.stem}-{to}")
+    written = export_checkpoint(path, to, target, tower, image_heads, text_heads)
     console.print(str(written), highlight=False, soft_wrap=True)
 
 
@@ -294,8 +275,19 @@ def main() -> None:
     try:
         app()
     except BenchError as error:
-        messages.print(f"error: {error}", style="red", soft_wrap=True, markup=False)
-        sys.exit(2)
+        _stop(str(error))
+    except PermissionError as error:
+        _stop(f"{error.filename}: {error.strerror}; mend its permissions or name another")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        _stop(f"{error.filename or 'writing'}: {error.strerror}; free some space or name another folder")
+
+
+def _stop(line: str) -> NoReturn:
+    """End with one line on stderr and exit code 2."""
+    messages.print(f"error: {line}", style="red", soft_wrap=True, markup=False)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,12 @@ def checking_progress(name: str) -> Iterator["Report"]:
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn(f"checking {name}"), BarColumn(), MofNCompleteColumn(), console=console, transient=True
+        TextColumn(f"checking {name}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -182,24 +182,22 @@ class Record(_Part):
     def _consistent(self) -> Self:
         if self.protocol_fingerprint != fingerprint(self.protocol):
             raise ValueError("protocol_fingerprint is not the fingerprint of protocol")
-        complete = self.counts.expected == self.counts.official
-        if (self.status == "full" and not complete) or (self.status == "partial" and complete):
+        if self.status == "full" and self.counts.expected != self.counts.official:
             raise ValueError(f"status {self.status!r} contradicts counts {self.counts}")
         return self
 
 
-def status_of(*, sample: bool, quick: bool, limit: int | None, expected: int, official: int) -> Status:
+def status_of(*, sample: bool, quick: bool, limit: int | None, complete: bool) -> Status:
     """How far a run is from the paper's setting; the first reason that applies.
 
     Args:
         sample: the data is the generated sample, not the benchmark's own.
         quick: the run was shortened.
         limit: number of images the user asked to score, or None.
-        expected: number of images to score.
-        official: number of images of the official split.
+        complete: every split that the run reads, for training too, holds the official number of images.
 
     Returns:
-        ``sample``, ``quick``, ``limited``, ``partial`` (the folder holds another number), or ``full``.
+        ``sample``, ``quick``, ``limited``, ``partial`` (images are missing), or ``full``.
     """
     if sample:
         return "sample"
@@ -207,7 +205,7 @@ def status_of(*, sample: bool, quick: bool, limit: int | None, expected: int, of
         return "quick"
     if limit is not None:
         return "limited"
-    return "full" if expected == official else "partial"
+    return "full" if complete else "partial"
 
 
 def make_run_id(
@@ -347,6 +345,30 @@ class Store:
             # An older record must not stand beside newer samples, not even for a moment.
             (folder / RECORD_NAME).unlink(missing_ok=True)
         write_text(folder / RECORD_NAME, record.model_dump_json(indent=2) + "\n")
+
+    def relabel(self, run_id: str, row: str) -> Record:
+        """Let the checkpoint of a complete run stand for another row of the paper; its numbers do not depend on it.
+
+        Raises:
+            RecordError: there is no such run, or its record is damaged.
+        """
+        record = self.read(run_id)
+        relabelled = record.model_copy(update={"checkpoint": record.checkpoint.model_copy(update={"row": row})})
+        write_text(self.folder(run_id) / RECORD_NAME, relabelled.model_dump_json(indent=2) + "\n")
+        return relabelled
+
+    def require_writable(self) -> None:
+        """Make the folder of all runs, so that a wrong one is noticed before any work.
+
+        Raises:
+            RecordError: it cannot be made or written to.
+        """
+        try:
+            self.runs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"{self.runs}: cannot be made ({error.strerror}); name another --out") from error
+        if not os.access(self.runs, os.W_OK):
+            raise RecordError(f"{self.runs}: cannot be written to; name another --out")
 
     def read(self, run_id: str) -> Record:
         """The record of a complete run.

@@ -92,7 +92,7 @@ class Outcome:
     per_class: dict[str, dict[str, float | None]]
     samples: "pd.DataFrame"
     resumed: bool
-    norm_layer: str
+    norm_layer: str | None
     operators: Literal["compiled", "torchvision"]
     precision: Literal["fp32", "fp16", "bf16"]
     device: str
@@ -111,6 +111,7 @@ class Plan(Protocol):
     model_protocol: dict[str, Any]
     data: DataInfo
     is_sample: bool
+    complete: bool
     expected: int
 
     def execute(self, folder: Path, state: Path) -> Outcome:
@@ -147,6 +148,7 @@ class Session:
         Raises:
             BenchError: checkpoint, data or options are not usable, or another process works on the same run.
         """
+        self.store.require_writable()
         with self.reading(job.benchmark.dataset) as progress:
             plan, official = plan_job(job, progress), job.benchmark.official_size
         assert official is not None, f"{job.benchmark.id} has no official size"
@@ -154,8 +156,7 @@ class Session:
             sample=plan.is_sample,
             quick=job.quick,
             limit=job.limit,
-            expected=plan.expected,
-            official=official,
+            complete=plan.complete,
         )
         run_id = make_run_id(
             benchmark=job.benchmark.id,
@@ -171,23 +172,31 @@ class Session:
         )
         folder = self.store.folder(run_id)
         with exclusive(folder):
-            if self._leave_alone(run_id):
+            if self._leave_alone(run_id, job):
                 return None
             return self._execute(job, plan, run_id, status, official)
 
-    def _leave_alone(self, run_id: str) -> bool:
-        """Whether the run is there already and stays; says what is done about it."""
+    def _leave_alone(self, run_id: str, job: Job) -> bool:
+        """Whether the run is there already and stays; says what is done about it.
+
+        A record beside a state is that of an earlier run whose overwriting was interrupted, or was interrupted itself
+        just before its state was removed: the state is taken up.
+        """
         state, finished = self.store.folder(run_id) / STATE, self.store.has(run_id)
         if self.existing == "overwrite":
             if state.exists():
                 shutil.rmtree(state)
             return False
-        if finished:
-            self.say(f"{run_id}: already done (--existing overwrite does it anew)")
-        elif self.existing == "skip" and state.exists():
+        if self.existing == "skip" and state.exists():
             self.say(f"{run_id}: begun but not finished, left alone (--existing resume takes it up)")
             return True
-        return finished
+        if not finished or state.exists():
+            return False
+        self.say(f"{run_id}: already done (--existing overwrite does it anew, with pictures if asked for)")
+        if job.row is not None and job.row != self.store.read(run_id).checkpoint.row:
+            self.store.relabel(run_id, job.row)
+            self.say(f"{run_id}: now stands for {job.row}")
+        return True
 
     def _execute(self, job: Job, plan: Plan, run_id: str, status: Status, official: int) -> Record:
         folder = self.store.folder(run_id)
@@ -265,4 +274,6 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
+        for leftover in folder.rglob(".tmp-*"):  # of a process that was killed while writing
+            leftover.unlink()
         yield

@@ -1,7 +1,9 @@
 """The command line: one clear line and exit code 2 for whatever the user can mend; nothing written, nothing lost."""
 
+import errno
 import io
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -189,7 +191,7 @@ def test_unusable_data(bench: Bench, own_data: Path, tmp_path: Path, damage: Cal
         (("run", "ade20k-linear", "-o", "learning_rate=1"), "learning_rate"),
         (("run", "ade20k-linear", "--limit", "1000"), "--limit 1000"),
         (("run", "ade20k-linear", "--device", "abacus"), "abacus"),
-        (("run", "ade20k-linear", "--device", "cuda:7"), "cuda:7"),
+        (("run", "ade20k-linear", "--device", "cuda:99"), "cuda:99"),
         (("run", "ade20k-linear", "--tower", "ema"), "ema"),
         (("run", "ade20k-linear", "--row", "A@B@C"), "A@B@C"),
         (("data", "check", "imagenet", "--data-root", "."), "imagenet"),
@@ -202,7 +204,9 @@ def test_bad_options(bench: Bench, tmp_path: Path, arguments: tuple[str, ...], n
     assert_nothing_left(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [("fly",), ("run", "ade20k-linear", "--fast"), ("table", "5")])
+@pytest.mark.parametrize(
+    "arguments", [("fly",), ("run", "ade20k-linear", "--fast"), ("table", "5"), ("run", "all", "--seed", "5000000000")]
+)
 def test_unknown_words_end_with_code_2(bench: Bench, arguments: tuple[str, ...]) -> None:
     assert bench(*arguments)[0] == 2
 
@@ -212,6 +216,31 @@ def test_a_broken_record_is_named(bench: Bench, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "record.json").write_text("{")
     assert_one_line(bench("table", "1"), "some-run")
+
+
+def test_an_output_folder_that_cannot_be_is_noticed_first(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below", "/proc/nope"):
+        result = bench("run", "ade20k-linear", "--checkpoint", "also-missing.pt", "--out", out)
+        assert_one_line(result, "name another --out")
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.EACCES, "permissions"), (errno.ENOSPC, "free some space")])
+def test_a_refusing_file_system_is_one_line(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int, named: str
+) -> None:
+    def refuse(out: Path) -> None:
+        raise OSError(number, os.strerror(number), str(out))
+
+    monkeypatch.setattr("benchmarks.records.Store", refuse)
+    assert_one_line(bench("table", "1"), "results", named)
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.display.suite_table", lambda data_root: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["bench", "list"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
 
 
 def test_list_shows_every_benchmark(bench: Bench) -> None:

@@ -65,7 +65,7 @@ def test_a_run_leaves_a_record_that_adds_up(name: str, data: Path, tmp_path: Pat
     assert (record.status, record.run_state, record.seed) == ("sample", "uninterrupted", 0)
     assert (record.counts.official, record.counts.expected, record.counts.scored) == (2000, 3, 3)
     assert record.checkpoint.row == "CLIP@25"
-    assert record.norm_layer == {"ade20k-upernet": "BN"}.get(name, "none")
+    assert record.norm_layer == {"ade20k-upernet": "BN"}.get(name)
     assert (record.operators, record.precision) == ("torchvision", "fp32")
     assert record.model_protocol["tapped_blocks"] == [0, 0, 1, 1]
     samples = samples_of(store, record)
@@ -91,8 +91,10 @@ def test_the_frozen_backbone_is_unchanged_and_the_tuned_one_is_not(data: Path, t
         runner = BenchRunner.from_config(config, torch.device("cpu"))
         runner.train()
         after = runner.bare_model.backbone.trunk.state_dict()  # type: ignore[union-attr]
-        names = [key for key in before if key != "pos_embed"]
+        names = [key for key in before if key != "pos_embed"]  # it was resized to the crop; compared below
         assert all(torch.equal(before[key], after[key]) for key in names) == frozen
+        if frozen:
+            runner.bare_model.backbone.assert_equals_file()  # type: ignore[union-attr, operator]
         head = runner.bare_model.decode_head.conv_seg.bias  # type: ignore[union-attr]
         assert head.abs().sum() > 0, "the head must have learnt something"  # type: ignore[operator]
 
@@ -117,6 +119,62 @@ def test_existing_runs(data: Path, tmp_path: Path) -> None:
         assert record is not None
         assert record.run_id != first.run_id
     assert len(Store(tmp_path).load_all()) == 4
+
+
+@pytest.mark.slow
+def test_the_row_of_a_finished_run_can_be_told_later(data: Path, tmp_path: Path) -> None:
+    """Forgetting --row must not cost the training anew."""
+    linear, talk = job("ade20k-linear", data), Talk()
+    first = talk.session(tmp_path).run(linear)
+    assert first is not None
+    assert first.checkpoint.row is None
+    assert talk.session(tmp_path).run(replace(linear, row="SLIP@25")) is None
+    assert "SLIP@25" in talk.lines[-1]
+    assert Store(tmp_path).read(first.run_id).checkpoint.row == "SLIP@25"
+    assert talk.session(tmp_path).run(linear) is None
+    assert Store(tmp_path).read(first.run_id).checkpoint.row == "SLIP@25", "not telling it changes nothing"
+
+
+@pytest.mark.slow
+def test_an_interrupted_overwriting_is_taken_up(data: Path, tmp_path: Path) -> None:
+    """The old record stays until the new one is there, and the begun state is not lost."""
+    linear = job("ade20k-linear", data)
+    first = Talk().session(tmp_path).run(linear)
+    assert first is not None
+    folder = Store(tmp_path).folder(first.run_id)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("benchmarks.engine.runner.BenchRunner.test", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            Talk().session(tmp_path, "overwrite").run(linear)
+    assert Store(tmp_path).read(first.run_id) == first
+    assert (folder / STATE).exists()
+    second = Talk().session(tmp_path).run(linear)
+    assert second is not None
+    assert second.run_state == "resumed"
+    assert second.metrics == first.metrics
+    assert not (folder / STATE).exists()
+
+
+def interrupt(runner: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_partial_training_split_is_not_a_full_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All validation images present is not enough: the model would have learnt from less."""
+    from benchmarks.data import ade20k
+
+    monkeypatch.setattr("benchmarks.data.ade20k.OFFICIAL", {"training": 4, "validation": 3})
+    linear = job("ade20k-linear", data)
+    assert plan_job(linear).complete
+    monkeypatch.setitem(ade20k.OFFICIAL, "training", 5)
+    assert not plan_job(linear).complete
+
+
+def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/.tmp-half").touch()
+    with exclusive(tmp_path):
+        assert not list(tmp_path.rglob(".tmp-*"))
 
 
 def test_an_unfinished_run_is_left_alone_on_request(data: Path, tmp_path: Path) -> None:

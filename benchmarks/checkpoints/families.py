@@ -217,7 +217,7 @@ DETAILCLIP = Family(
         Drop(r"(decoder_|mask_token$|reconstruction_pred\.)", "pixel decoder"),
     ),
     # Only a ViT-B is published. A ViT-S would have 12 heads by the code it grew from, 6 by timm: to be told.
-    image_heads=MappingProxyType({768: 12}),
+    image_heads=MappingProxyType({768: 12, 1024: 16}),
     reference="https://github.com/KishoreP1/DetailCLIP (commit b66fd64)",
 )
 

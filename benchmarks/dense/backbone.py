@@ -6,7 +6,6 @@ optionally normalised, at stride 16, and optionally turned into a pyramid of str
 
 import json
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +73,12 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
         image_size: (height, width) in pixels at which the position table is stored and trained; other sizes are
             interpolated from it at run time.
         norm_on_taps: apply the tower's final LayerNorm to each of the four taps.
-        pyramid: resample the taps to strides 4, 8, 16, 32 (transposed convolutions and max pooling); else all
-            are of stride 16.
-        norm: MMEngine config of the norm layer in the pyramid's stride-4 branch.
+        pyramid: resample the taps to strides 4, 8, 16, 32 (transposed convolutions and max pooling), with this
+            MMEngine config of a norm layer in the stride-4 branch; None leaves all four at stride 16.
         drop_path_rate: stochastic depth of the last block, rising linearly from 0 at the first.
         position_offset: see ``resize_positions``.
         checkpoint_blocks: recompute each block in the backward pass instead of storing its activations.
-        frozen: no gradients, evaluation mode always.
+        frozen: no gradients for the tower, and evaluation mode always; the pyramid is trained all the same.
     """
 
     def __init__(
@@ -88,9 +86,8 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
         weights: str,
         image_size: tuple[int, int],
         norm_on_taps: bool,
-        pyramid: bool,
+        pyramid: dict[str, Any] | None,
         drop_path_rate: float = 0.0,
-        norm: dict[str, Any] | None = None,
         position_offset: float = 0.1,
         checkpoint_blocks: bool = False,
         frozen: bool = False,
@@ -109,9 +106,9 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
         if not norm_on_taps:
             self.trunk.norm = nn.Identity()  # an unused parameter would stop distributed training
         self.trunk.load_state_dict(self._as_loaded(tensors))
-        self.pyramid = build_pyramid(self.channels, norm) if pyramid else None
         if frozen:
-            self.requires_grad_(False)
+            self.trunk.requires_grad_(False)
+        self.pyramid = None if pyramid is None else build_pyramid(self.channels, pyramid)
 
     @property
     def channels(self) -> int:
@@ -142,8 +139,10 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
             raise AssertionError(f"the backbone no longer has the weights of {self.weights}: {differing[:3]} differ")
 
     def train(self, mode: bool = True) -> "DenseViT":
-        """Switch to training mode, unless frozen."""
-        super().train(mode and not self.frozen)
+        """Switch to training mode; a frozen tower stays in evaluation mode, its pyramid learns."""
+        super().train(mode)
+        if self.frozen:
+            self.trunk.eval()
         return self
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -151,7 +150,7 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
 
         Sides that are no multiple of the patch lose the remainder at the right and bottom edge.
         """
-        with torch.no_grad() if self.frozen else nullcontext():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             maps = self._tap(images)
         return tuple(self.pyramid(maps)) if self.pyramid is not None else maps
 
@@ -179,11 +178,9 @@ class DenseViT(BaseModule):  # type: ignore[misc, unused-ignore]
         return embedded
 
 
-def build_pyramid(channels: int, norm: dict[str, Any] | None) -> nn.Module:
+def build_pyramid(channels: int, norm: dict[str, Any]) -> nn.Module:
     """Four maps of stride 16 to strides 4, 8, 16, 32, ``channels`` throughout (mmseg's ``Feature2Pyramid``)."""
     from mmseg.models.necks import Feature2Pyramid
 
-    pyramid: nn.Module = Feature2Pyramid(
-        embed_dim=channels, rescales=[4, 2, 1, 0.5], norm_cfg=norm or {"type": "SyncBN"}
-    )
+    pyramid: nn.Module = Feature2Pyramid(embed_dim=channels, rescales=[4, 2, 1, 0.5], norm_cfg=norm)
     return pyramid

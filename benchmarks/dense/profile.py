@@ -29,7 +29,7 @@ def our_backbone(size: int) -> nn.Module:
         weights = Path(folder) / "random.safetensors"
         metadata = {"architecture": json.dumps(VIT_B.to_dict())}
         save_file(VIT_B.build().state_dict(), weights, metadata)
-        return DenseViT(str(weights), image_size=(size, size), norm_on_taps=False, pyramid=False)
+        return DenseViT(str(weights), image_size=(size, size), norm_on_taps=False, pyramid=None)
 
 
 def mmseg_backbone(size: int) -> nn.Module:

@@ -4,16 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Size = Annotated[tuple[int, int], Field(description="(height, width) in pixels")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[tuple[Count, Count], Field(description="(height, width) in pixels")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class Fields(BaseModel):
     """A closed set of named fields: no defaults, nothing unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneFields(Fields):
@@ -40,9 +41,9 @@ class SegmentationFields(Fields):
     dataset: Literal["ade20k"]
     train_split: Literal["training"]
     test_split: Literal["validation"]
-    num_classes: Count
+    num_classes: Literal[150]
 
-    image_scale: tuple[int, int] = Field(description="(longest, shortest) side an image is resized to fit in")
+    image_scale: tuple[Count, Count] = Field(description="(longest, shortest) side an image is resized to fit in")
     scale_ratio: tuple[Positive, Positive] = Field(description="range of the random factor on image_scale")
     crop_size: Size
     crop_max_class_share: Share = Field(description="redraw the crop while one class covers more than this")
@@ -55,7 +56,7 @@ class SegmentationFields(Fields):
     head: Literal["upernet", "linear"]
     head_channels: Count | None = Field(description="channels inside UperNet; None for the linear head")
     head_dropout: Share
-    pool_scales: tuple[int, ...] | None = Field(description="sides of the pyramid pooling grids")
+    pool_scales: tuple[Count, ...] | None = Field(description="sides of the pyramid pooling grids")
     auxiliary_channels: Count | None = Field(description="channels of the auxiliary FCN head; None: no such head")
     auxiliary_weight: Positive | None
     norm_layer: Literal["SyncBN", "BN"]
@@ -66,7 +67,7 @@ class SegmentationFields(Fields):
     drop_path_rate: Share
 
     lr: Positive
-    betas: tuple[Share, Share]
+    betas: tuple[Momentum, Momentum]
     weight_decay: Annotated[float, Field(ge=0)]
     decay_biases_and_norms: bool
     exempt_pos_cls: bool = Field(description="no weight decay for position table and class token")
@@ -84,10 +85,21 @@ class SegmentationFields(Fields):
     @model_validator(mode="after")
     def _complete_heads(self) -> "SegmentationFields":
         """Each head has the fields it needs."""
-        if self.head == "upernet" and (self.head_channels is None or self.pool_scales is None):
-            raise ValueError("head=upernet needs head_channels and pool_scales")
+        if self.head == "upernet" and not (self.head_channels and self.pool_scales and self.pyramid):
+            raise ValueError("head=upernet needs head_channels, pool_scales and pyramid=True")
+        if self.head == "upernet" and self.batch_size < 2:
+            raise ValueError("head=upernet needs batch_size of 2 or more: its 1x1 pooling is batch-normalised")
         if self.auxiliary_channels is not None and self.auxiliary_weight is None:
             raise ValueError("auxiliary_channels needs auxiliary_weight")
+        return self
+
+    @model_validator(mode="after")
+    def _possible_ranges(self) -> "SegmentationFields":
+        """Windows overlap or touch, and ranges are in order."""
+        if any(stride > side for stride, side in zip(self.test_stride, self.crop_size, strict=True)):
+            raise ValueError(f"test_stride={self.test_stride} leaves gaps between windows of {self.crop_size}")
+        if self.scale_ratio[0] > self.scale_ratio[1]:
+            raise ValueError(f"scale_ratio={self.scale_ratio}: the smaller value comes first")
         return self
 
     def protocol(self) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
 from benchmarks.dense.backbone import tap_blocks
 from benchmarks.dense.operators import kind as operators_kind
 from benchmarks.dense.protocol import SegmentationFields
-from benchmarks.engine.device import choose_device, peak_memory
+from benchmarks.engine.device import choose_device, describe
 from benchmarks.engine.precision import optim_wrapper, precision_used
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError
+from benchmarks.files import write_text
 from benchmarks.install import check_installation
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
 from benchmarks.run import Job, Outcome, Report
@@ -47,7 +48,22 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
         raise OptionError(f"--limit {job.limit}: choose 1 to {len(validation.pairs)} images")
     device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
+    _require_fitting_crop(fields, tower)
     return SegmentationPlan(job, fields, training, validation, tower, device)
+
+
+def _require_fitting_crop(fields: SegmentationFields, tower: ImageTower) -> None:
+    """Refuse crops that patches cannot tile, and crops too small for the pyramid's stride of 32.
+
+    Raises:
+        OptionError: the crop does not fit the tower.
+    """
+    patch, rows = tower.architecture.patch_size, 2 if fields.pyramid else 1
+    if any(side % patch or side < rows * patch for side in fields.crop_size):
+        raise OptionError(
+            f"crop_size={fields.crop_size}: choose multiples of the tower's patch of {patch} pixels, "
+            f"at least {rows * patch}"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +131,11 @@ class SegmentationPlan:
         return self.validation.is_sample
 
     @property
+    def complete(self) -> bool:
+        """Whether both splits hold as many images as were published."""
+        return all(len(split.pairs) == split.official for split in (self.training, self.validation))
+
+    @property
     def expected(self) -> int:
         """How many images will be scored."""
         return self.job.limit or len(self.validation.pairs)
@@ -124,8 +145,7 @@ class SegmentationPlan:
         from benchmarks.engine.runner import BenchRunner
 
         runner = BenchRunner.from_config(self.config(folder, state), self.device)
-        runner.train()
-        runner.test()
+        runner.train_and_test()
         images = runner.test_evaluator.metrics[0].images
         intersection = np.stack([image.intersection for image in images])
         union = np.stack([image.union for image in images])
@@ -137,9 +157,9 @@ class SegmentationPlan:
             norm_layer=norm_layer_used(runner.bare_model),
             operators=operators_kind(),
             precision=precision_used(self.fields.precision, self.device),
-            device=str(self.device),
+            device=describe(self.device),
             threads=torch.get_num_threads(),
-            peak_memory=peak_memory(self.device),
+            peak_memory=runner.peak_memory,
         )
 
     def config(self, folder: Path, state: Path) -> Any:
@@ -163,8 +183,8 @@ class SegmentationPlan:
                 "randomness": {"seed": self.job.seed},
                 "visualizer": {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]},
                 "model": model_config(fields, self.tower, self.pixel_statistics, weights),
-                "train_dataloader": train_loader(fields, self.training, self.job.seed),
-                "test_dataloader": test_loader(fields, self.validation, self.expected),
+                "train_dataloader": train_loader(fields, self.training, self.job.seed, state),
+                "test_dataloader": test_loader(fields, self.validation, self.expected, state),
                 "train_cfg": {"type": "ResumableIterLoop", "max_iters": fields.iterations},
                 "test_cfg": {"type": "TestLoop"},
                 "test_evaluator": {
@@ -178,6 +198,7 @@ class SegmentationPlan:
                                   "sampler_seed": None},
                 "custom_hooks": [
                     {"type": "IterationSeedHook"},
+                    {"type": "PeakMemoryHook"},
                     {"type": "DurableStateHook", "interval": fields.execution.state_interval},
                     {"type": "ProgressHook", "label": self.job.benchmark.id},
                 ],
@@ -190,7 +211,7 @@ def environment_config() -> dict[str, Any]:
     return {
         "cudnn_benchmark": False,
         "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
-        "dist_cfg": {"backend": "nccl"},
+        "dist_cfg": {},
     }
 
 
@@ -220,8 +241,7 @@ def model_config(
             "image_size": fields.crop_size,
             "norm_on_taps": fields.backbone.norm_on_taps,
             "position_offset": fields.backbone.position_offset,
-            "pyramid": fields.pyramid,
-            "norm": {"type": fields.norm_layer},
+            "pyramid": {"type": fields.norm_layer} if fields.pyramid else None,
             "drop_path_rate": fields.drop_path_rate,
             "checkpoint_blocks": fields.execution.checkpoint_blocks,
             "frozen": fields.frozen_backbone,
@@ -294,18 +314,23 @@ def auxiliary_head(fields: SegmentationFields, channels: int) -> dict[str, Any]:
     }
 
 
-def _dataset(split: ade20k.Split, pipeline: list[dict[str, Any]], count: int | None) -> dict[str, Any]:
-    """MMSegmentation's reader of one split; of its first ``count`` images if given."""
+def _dataset(split: ade20k.Split, count: int, pipeline: list[dict[str, Any]], lists: Path) -> dict[str, Any]:
+    """MMSegmentation's reader of the first ``count`` pairs of a verified split, and of nothing else in its folders.
+
+    The names go into a file in the folder ``lists``: left to itself the reader would list the folders again.
+    """
+    names = lists / f"{split.name}.txt"
+    write_text(names, "".join(f"{pair.sample_id}\n" for pair in split.pairs[:count]))
     return {
         "type": "ADE20KDataset",
         "data_root": str(split.folder),
         "data_prefix": {"img_path": f"images/{split.name}", "seg_map_path": f"annotations/{split.name}"},
+        "ann_file": str(names.resolve()),
         "pipeline": pipeline,
-        "indices": count,
     }
 
 
-def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> dict[str, Any]:
+def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int, lists: Path) -> dict[str, Any]:
     """The augmented, endlessly shuffled training images."""
     pipeline: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
@@ -322,7 +347,11 @@ def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> 
         {"type": "PackSegInputs"},
     ]
     return {
-        "dataset": {"type": "SeededDataset", "dataset": _dataset(split, pipeline, None), "seed": seed},
+        "dataset": {
+            "type": "SeededDataset",
+            "dataset": _dataset(split, len(split.pairs), pipeline, lists),
+            "seed": seed,
+        },
         "sampler": {"type": "EndlessShuffleSampler"},
         "batch_size": fields.batch_size,
         "num_workers": fields.execution.workers,
@@ -331,7 +360,7 @@ def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int) -> 
     }
 
 
-def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int) -> dict[str, Any]:
+def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int, lists: Path) -> dict[str, Any]:
     """The first ``count`` validation images, one by one, at test scale with labels of original size."""
     pipeline: list[dict[str, Any]] = [
         {"type": "LoadImageFromFile"},
@@ -340,7 +369,7 @@ def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int) -> 
         {"type": "PackSegInputs"},
     ]
     return {
-        "dataset": {**_dataset(split, pipeline, count), "test_mode": True},
+        "dataset": {**_dataset(split, count, pipeline, lists), "test_mode": True},
         "sampler": {"type": "DefaultSampler", "shuffle": False},
         "batch_size": 1,
         "num_workers": fields.execution.workers,
@@ -430,10 +459,10 @@ def samples_table(images: list[Any]) -> Any:
     return pd.DataFrame(rows)
 
 
-def norm_layer_used(model: torch.nn.Module) -> str:
-    """The batch-norm layers that ran: MMEngine turns SyncBN into BN when there is one process."""
+def norm_layer_used(model: torch.nn.Module) -> str | None:
+    """The batch-norm layers that ran, None where there are none: MMEngine turns SyncBN into BN on one process."""
     kinds = {type(module) for module in model.modules()}
     if torch.nn.SyncBatchNorm in kinds:
         return "SyncBN"
     batch_norms = [kind for kind in kinds if issubclass(kind, torch.nn.modules.batchnorm._BatchNorm)]
-    return "BN" if batch_norms else "none"
+    return "BN" if batch_norms else None

@@ -9,7 +9,8 @@ from mmengine.registry import HOOKS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks.engine.randomness import derived_seed, seed_all
+from benchmarks.engine.device import peak_memory
+from benchmarks.engine.randomness import Purpose, derived_seed, seed_all
 from benchmarks.engine.state import save_state
 
 
@@ -21,7 +22,7 @@ class IterationSeedHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed every generator for this iteration."""
-        seed_all(derived_seed(runner.seed, batch_idx, get_rank()))
+        seed_all(derived_seed(Purpose.ITERATION, runner.seed, batch_idx, get_rank()))
 
 
 @HOOKS.register_module()
@@ -45,6 +46,24 @@ class DurableStateHook(Hook):
         done = batch_idx + 1
         if is_main_process() and (done % self.interval == 0 or done == runner.max_iters):
             save_state(runner.state_path, runner.resume_state(done))
+
+
+@HOOKS.register_module()
+class PeakMemoryHook(Hook):
+    """Follows the memory in use: MMEngine's logger resets torch's own maximum each time it logs.
+
+    ``runner.peak_memory`` holds the maximum so far, in bytes. The priority is above the logger's.
+    """
+
+    priority = "NORMAL"
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look after a training step."""
+        runner.peak_memory = max(runner.peak_memory, peak_memory(runner.device))
+
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look after a scored batch."""
+        runner.peak_memory = max(runner.peak_memory, peak_memory(runner.device))
 
 
 @HOOKS.register_module()
@@ -108,6 +127,10 @@ class ProgressHook(Hook):
 
     def after_test(self, runner: Any) -> None:
         """Scoring is over."""
+        self.bar.stop()
+
+    def stop(self) -> None:
+        """Give the terminal back, also when training ends by an error or Ctrl-C."""
         self.bar.stop()
 
     def _line(self, text: str) -> None:

@@ -38,6 +38,8 @@ def parse_overrides(options: Iterable[str]) -> dict[str, Any]:
         *sections, field = path.split(".")
         for section in sections:
             target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                raise OptionError(f"-o {option}: {section} was given a value of its own already")
         target[field] = _literal(text)
     return nested
 
@@ -45,7 +47,7 @@ def parse_overrides(options: Iterable[str]) -> dict[str, Any]:
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError):
         return text
 
 

@@ -7,14 +7,27 @@ random state: each sample and each iteration derives its seed from its coordinat
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 
 import numpy as np
 import torch
 
 
-def derived_seed(*coordinates: int) -> int:
-    """A 32-bit seed that depends on every one of the non-negative ``coordinates`` (numpy's ``SeedSequence``)."""
-    return int(np.random.SeedSequence(coordinates).generate_state(1)[0])
+class Purpose(IntEnum):
+    """What a seed is for, so that equal coordinates of two kinds give unrelated numbers."""
+
+    SAMPLE = 1
+    ORDER = 2
+    ITERATION = 3
+
+
+def derived_seed(purpose: Purpose, *coordinates: int) -> int:
+    """A 32-bit seed that depends on ``purpose`` and on every one of the non-negative ``coordinates``.
+
+    For one purpose the number of coordinates must always be the same: numpy's ``SeedSequence`` takes trailing zeros as
+    absent.
+    """
+    return int(np.random.SeedSequence([purpose, *coordinates]).generate_state(1)[0])
 
 
 def seed_all(seed: int) -> None:
@@ -25,14 +38,14 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def seeded(*coordinates: int) -> Iterator[None]:
-    """Within the block the global generators are seeded from ``coordinates``; afterwards they are as before.
+def seeded(purpose: Purpose, *coordinates: int) -> Iterator[None]:
+    """Within the block the global generators are seeded by ``derived_seed``; afterwards they are as before.
 
     The transforms of mmcv and mmseg draw from ``random`` and ``numpy.random``, those of torchvision from torch. In the
     main process (no loader workers) the model's own randomness must not be disturbed by them, hence the restoring.
     """
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed = derived_seed(*coordinates)
+    seed = derived_seed(purpose, *coordinates)
     random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)

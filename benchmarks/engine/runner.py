@@ -7,11 +7,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
+from mmengine.model import is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
 
-from benchmarks.engine import hooks, loop, sampling  # noqa: F401 (registers them)
+from benchmarks.engine import loop, sampling  # noqa: F401 (registers them)
+from benchmarks.engine.hooks import ProgressHook
 from benchmarks.engine.state import load_state
+from benchmarks.errors import RecordError
 
 STATE_FILE = "resume.safetensors"
 
@@ -36,6 +38,9 @@ class BenchRunner(Runner):
         self.device = device
         self.state_path = state_folder / STATE_FILE
         self.resumed = False
+        self.peak_memory = 0
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         self._taken_up = False
         super().__init__(*args, **kwargs)
 
@@ -60,6 +65,15 @@ class BenchRunner(Runner):
                 handler.setLevel(logging.WARNING)
         return logger
 
+    def setup_env(self, env_cfg: Any) -> None:
+        """MMEngine's, and deterministic cuDNN kernels as MMSegmentation's ``--deterministic`` had it.
+
+        MMEngine's own switch also forbids every operation without a deterministic kernel, adaptive pooling's backward
+        pass among them.
+        """
+        super().setup_env(env_cfg)
+        torch.backends.cudnn.deterministic = True
+
     def _log_env(self, env_cfg: Any) -> None:
         """Nothing: every record holds the environment, and MMEngine would ask compilers for their versions."""
 
@@ -67,8 +81,10 @@ class BenchRunner(Runner):
         """Nothing: the visualiser has written the same config already (``vis_data/config.py``)."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
-        """Move the model to the told device, then do as MMEngine (SyncBN becomes BN on one process)."""
-        return super().wrap_model(model_wrapper_cfg, model).to(self.device)
+        """Move the model to the told device; on one process SyncBN becomes BN, else wrap as MMEngine does."""
+        if self.distributed:
+            return super().wrap_model(model_wrapper_cfg, model)
+        return revert_sync_batchnorm(model.to(self.device))
 
     @property
     def bare_model(self) -> torch.nn.Module:
@@ -81,10 +97,21 @@ class BenchRunner(Runner):
         schedulers = self.param_schedulers or []
         return {
             "iterations": iterations,
+            "precision": type(self.optim_wrapper).__name__,
             "model": self.bare_model.state_dict(),
             "optimizer": self.optim_wrapper.state_dict(),
             "schedulers": [scheduler.state_dict() for scheduler in schedulers],
         }
+
+    def train_and_test(self) -> None:
+        """Train, or take up training, then score; whatever happens, the terminal is left usable."""
+        try:
+            self.train()
+            self.test()
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, ProgressHook):
+                    hook.stop()
 
     def load_or_resume(self) -> None:
         """Check the weights that came from files, then take up the resume state if there is one.
@@ -102,6 +129,11 @@ class BenchRunner(Runner):
             self._take_up(load_state(self.state_path))
 
     def _take_up(self, state: dict[str, Any]) -> None:
+        if state["precision"] != type(self.optim_wrapper).__name__:
+            raise RecordError(
+                f"{self.state_path}: begun with {state['precision']}, but {type(self.optim_wrapper).__name__} runs on "
+                "this device; take it up where it was begun, or begin anew with --existing overwrite"
+            )
         self.resumed = True
         self.bare_model.load_state_dict(state["model"])
         self.optim_wrapper.load_state_dict(state["optimizer"])

@@ -9,7 +9,7 @@ from mmengine.dist import get_dist_info
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
-from benchmarks.engine.randomness import derived_seed, seeded
+from benchmarks.engine.randomness import Purpose, derived_seed, seeded
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class SeededDataset(Dataset[Any]):
         return size
 
     def __getitem__(self, key: SampleKey) -> Any:
-        with seeded(self.seed, key.epoch, key.index):
+        with seeded(Purpose.SAMPLE, self.seed, key.epoch, key.index):
             return self.dataset[key.index]
 
 
@@ -82,7 +82,7 @@ class EndlessShuffleSampler(Sampler[SampleKey]):
         return -(-self.size // self.world_size)
 
     def _permutation(self, epoch: int) -> list[int]:
-        generator = torch.Generator().manual_seed(derived_seed(self.seed, epoch))
+        generator = torch.Generator().manual_seed(derived_seed(Purpose.ORDER, self.seed, epoch))
         order: list[int] = torch.randperm(self.size, generator=generator).tolist()
         return order
 

@@ -26,7 +26,7 @@ def weights(tower: ImageTower, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def build(weights: Path, size: int = 224, **options: Any) -> DenseViT:
-    settings = {"norm_on_taps": True, "pyramid": False, "position_offset": 0.0} | options
+    settings = {"norm_on_taps": True, "pyramid": None, "position_offset": 0.0} | options
     return DenseViT(str(weights), image_size=(size, size), **settings)
 
 
@@ -102,7 +102,7 @@ def test_offset_moves_the_sampling_points(weights: Path) -> None:
 def test_pyramid_strides(weights: Path, size: tuple[int, int]) -> None:
     """4, 8, 16, 32; sides that are no multiple of 16 lose the remainder."""
     rows, columns = size[0] // 16, size[1] // 16
-    maps = build(weights, pyramid=True, norm={"type": "BN"}).eval()(torch.randn(1, 3, *size))
+    maps = build(weights, pyramid={"type": "BN"}).eval()(torch.randn(1, 3, *size))
     assert [tuple(each.shape[2:]) for each in maps] == [
         (4 * rows, 4 * columns), (2 * rows, 2 * columns), (rows, columns), (rows // 2, columns // 2)
     ]  # fmt: skip
@@ -110,11 +110,20 @@ def test_pyramid_strides(weights: Path, size: tuple[int, int]) -> None:
 
 def test_frozen_means_no_gradient_and_evaluation_mode(weights: Path) -> None:
     backbone = build(weights, frozen=True, drop_path_rate=0.9).train()
-    assert not any(module.training for module in backbone.modules())
+    assert not any(module.training for module in backbone.trunk.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     images = torch.randn(2, 3, 64, 64)
     assert not backbone(images)[0].requires_grad
     assert torch.equal(backbone(images)[3], backbone(images)[3])
+
+
+def test_the_pyramid_of_a_frozen_tower_learns(weights: Path) -> None:
+    backbone = build(weights, frozen=True, pyramid={"type": "BN"}).train()
+    sum(feature.square().sum() for feature in backbone(torch.randn(2, 3, 64, 64))).backward()
+    assert backbone.pyramid is not None
+    assert backbone.pyramid.training
+    learning = {name for name, parameter in backbone.named_parameters() if parameter.grad is not None}
+    assert learning == {f"pyramid.{name}" for name, _ in backbone.pyramid.named_parameters()}
 
 
 def test_drop_path_acts_in_training_only(weights: Path) -> None:
@@ -166,7 +175,7 @@ def test_unused_final_norm_is_left_out(weights: Path) -> None:
     names = [name for name, _ in build(weights, norm_on_taps=False).named_parameters()]
     assert not any("trunk.norm." in name for name in names)
     images = torch.randn(1, 3, 224, 224)
-    backbone = build(weights, norm_on_taps=False, pyramid=True, norm={"type": "BN"}).train()
+    backbone = build(weights, norm_on_taps=False, pyramid={"type": "BN"}).train()
     sum(feature.square().sum() for feature in backbone(images)).backward()
     assert all(parameter.grad is not None for parameter in backbone.parameters())
 

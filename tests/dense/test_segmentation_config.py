@@ -1,5 +1,6 @@
 """The shipped segmentation configs: the published values, and every field does something."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,82 @@ def test_every_shipped_config_builds(name: str, quick: bool, tmp_path: Path) -> 
         assert runner.model.eval()(inputs, mode="tensor").shape[:2] == (2, 150)
 
 
-def test_published_values() -> None:
+SHARED = {
+    "dataset": "ade20k",
+    "train_split": "training",
+    "test_split": "validation",
+    "num_classes": 150,
+    "image_scale": [2048, 512],
+    "scale_ratio": [0.5, 2.0],
+    "crop_size": [512, 512],
+    "crop_max_class_share": 0.75,
+    "flip_probability": 0.5,
+    "photometric_distortion": True,
+    "test_mode": "slide",
+    "test_stride": [341, 341],
+    "norm_layer": "SyncBN",
+    "loss_counts_ignored_pixels": True,
+    "betas": [0.9, 0.999],
+    "weight_decay": 0.05,
+    "exempt_pos_cls": False,
+    "batch_size": 16,
+    "iterations": 160_000,
+    "warmup_iterations": 1500,
+    "warmup_ratio": 1e-6,
+    "poly_power": 1.0,
+    "precision": "fp16",
+}
+TUNED = {
+    "frozen_backbone": False,
+    "drop_path_rate": 0.1,
+    "lr": 8e-5,
+    "decay_biases_and_norms": False,
+    "layer_decay": 0.65,
+}
+LINEAR_HEAD = {
+    "head": "linear",
+    "head_channels": None,
+    "head_dropout": 0.0,
+    "pool_scales": None,
+    "auxiliary_channels": None,
+    "auxiliary_weight": None,
+    "pyramid": False,
+}
+PUBLISHED = {
+    "segmentation/ade20k_upernet": {
+        **SHARED,
+        **TUNED,
+        "head": "upernet",
+        "head_channels": 768,
+        "head_dropout": 0.1,
+        "pool_scales": [1, 2, 3, 6],
+        "auxiliary_channels": 256,
+        "auxiliary_weight": 0.4,
+        "pyramid": True,
+    },
+    "segmentation/ade20k_linear": {
+        **SHARED,
+        **LINEAR_HEAD,
+        "frozen_backbone": True,
+        "drop_path_rate": 0.0,
+        "lr": 8e-4,
+        "decay_biases_and_norms": True,
+        "layer_decay": 1.0,
+    },
+    "segmentation/ade20k_linear_finetune": {**SHARED, **LINEAR_HEAD, **TUNED},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_value(name: str) -> None:
     """The numbers that decide Table 1's ADE20K columns, as published with iBOT (docs/methodology.md)."""
-    upernet, linear = fields(), fields("segmentation/ade20k_linear")
-    assert (upernet.lr, upernet.layer_decay, upernet.drop_path_rate) == (8e-5, 0.65, 0.1)
-    assert (linear.lr, linear.layer_decay, linear.drop_path_rate) == (8e-4, 1.0, 0.0)
-    assert linear.frozen_backbone
-    assert not upernet.frozen_backbone
-    for each in (upernet, linear):
-        assert (each.batch_size, each.iterations, each.warmup_iterations) == (16, 160_000, 1500)
-        assert (each.crop_size, each.test_stride, each.image_scale) == ((512, 512), (341, 341), (2048, 512))
-        assert each.backbone.norm_on_taps
+    protocol = fields(name)
+    assert protocol.protocol() == PUBLISHED[name]
+    assert protocol.backbone.model_dump() == {
+        "norm_on_taps": True,
+        "force_imagenet_norm": False,
+        "position_offset": 0.1,
+    }
 
 
 @pytest.mark.parametrize("iteration", [0, 1, 2, 9, 10, 11, 50, 99])
@@ -95,7 +161,7 @@ def test_schedule_is_the_published_formula(iteration: int) -> None:
 CHANGES = {
     "image_scale": (1024, 256),
     "scale_ratio": (1.0, 2.0),
-    "crop_size": (64, 64),
+    "crop_size": (352, 352),
     "crop_max_class_share": 0.5,
     "flip_probability": 0.0,
     "photometric_distortion": False,
@@ -109,7 +175,6 @@ CHANGES = {
     "norm_layer": "BN",
     "loss_counts_ignored_pixels": False,
     "frozen_backbone": True,
-    "pyramid": False,
     "drop_path_rate": 0.0,
     "lr": 1e-4,
     "betas": (0.9, 0.98),
@@ -123,7 +188,6 @@ CHANGES = {
     "warmup_ratio": 1e-2,
     "poly_power": 0.9,
     "precision": "bf16",
-    "num_classes": 151,
     "backbone__norm_on_taps": False,
     "backbone__force_imagenet_norm": True,
     "backbone__position_offset": 0.0,
@@ -131,7 +195,8 @@ CHANGES = {
     "execution__checkpoint_blocks": True,
     "execution__state_interval": 3,
 }
-FIXED = {"dataset", "train_split", "test_split", "head", "backbone", "execution"}
+FIXED = {"dataset", "train_split", "test_split", "num_classes", "backbone", "execution"}
+HEAD = {"head", "pyramid"}  # change together: the two families of config differ in them
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +223,7 @@ def test_no_field_is_forgotten_above() -> None:
     sections = {"backbone": SegmentationFields.model_fields["backbone"].annotation,
                 "execution": SegmentationFields.model_fields["execution"].annotation}  # fmt: skip
     nested = {f"{name}__{field}" for name, kind in sections.items() for field in kind.model_fields}  # type: ignore[union-attr]
-    assert (set(SegmentationFields.model_fields) - FIXED) | nested == set(CHANGES)
+    assert (set(SegmentationFields.model_fields) - FIXED - HEAD) | nested == set(CHANGES)
 
 
 def test_execution_is_not_part_of_the_fingerprint() -> None:
@@ -181,11 +246,11 @@ def test_loss_divides_by_all_pixels(tower: ImageTower, tmp_path: Path) -> None:
     assert losses[True] == pytest.approx(losses[False] / 2)
 
 
-def test_photometric_distortion_is_in_the_training_pipeline_only(tower: ImageTower) -> None:
+def test_training_pipeline_in_order(tmp_path: Path) -> None:
     from benchmarks.data import ade20k
 
     split = ade20k.load_split(ensure(), "training")
-    kinds = [step["type"] for step in train_loader(fields(), split, 0)["dataset"]["dataset"]["pipeline"]]
+    kinds = [step["type"] for step in train_loader(fields(), split, 0, tmp_path)["dataset"]["dataset"]["pipeline"]]
     assert kinds == [
         "LoadImageFromFile", "LoadAnnotations", "RandomResize", "RandomCrop", "RandomFlip",
         "PhotoMetricDistortion", "PackSegInputs",
@@ -203,8 +268,55 @@ def test_photometric_distortion_is_in_the_training_pipeline_only(tower: ImageTow
         ("crop_size=512", "field crop_size"),
         ("layer_decay=2", "field layer_decay"),
         ("head_channels=None", "head=upernet needs"),
+        ("pyramid=False", "head=upernet needs"),
+        ("batch_size=1", "batch_size of 2"),
+        ("num_classes=151", "field num_classes"),
+        ("test_stride=(0,0)", "field test_stride"),
+        ("test_stride=(600,600)", "leaves gaps"),
+        ("crop_size=(0,0)", "field crop_size"),
+        ("image_scale=(0,0)", "field image_scale"),
+        ("pool_scales=(0,)", "field pool_scales"),
+        ("scale_ratio=(2.0,0.5)", "smaller value"),
+        ("betas=(1,1)", "field betas"),
+        ("lr=1e999", "field lr"),
+        ("lr={[]:1}", "field lr"),
+        ("iterations=0", "field iterations"),
     ],
 )
 def test_bad_overrides_are_named(override: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         load_protocol(UPERNET, SegmentationFields, overrides=[override])
+
+
+def test_a_section_cannot_be_both_value_and_section() -> None:
+    for options in (["lr=1e-4", "lr.x=3"], ["backbone=5", "backbone.norm_on_taps=True"]):
+        with pytest.raises(OptionError, match="value of its own"):
+            load_protocol(UPERNET, SegmentationFields, overrides=options)
+
+
+@pytest.mark.parametrize("crop", ["(100,100)", "(500,512)", "(16,16)"])
+def test_crops_must_fit_the_patches(job: Job, crop: str) -> None:
+    """A remainder would be cut off and the rest stretched: a silent shift of every prediction."""
+    overrides = (f"crop_size={crop}", "test_stride=(16,16)")
+    with pytest.raises(OptionError, match="multiples of the tower's patch of 16 pixels, at least 32"):
+        make_plan(replace(job, overrides=overrides))
+
+
+def test_only_verified_pairs_are_read(job: Job, tmp_path: Path) -> None:
+    """Files that lie in a subfolder of the split are none of its pairs; the reader itself would take them."""
+    from mmseg.registry import DATASETS
+
+    root = Path(shutil.copytree(ensure(), tmp_path / "data"))
+    images = root / "ade20k/ADEChallengeData2016/images/training"
+    (images / "A_old").mkdir()
+    shutil.copy(next(images.glob("*.jpg")), images / "A_old/stray.jpg")
+    plan = make_plan(replace(job, data_root=root, limit=3))
+    config = plan.config(tmp_path, tmp_path)
+    datasets = [
+        DATASETS.build(config.train_dataloader.dataset.dataset),
+        DATASETS.build(config.test_dataloader.dataset),
+    ]
+    stems = [[Path(item["img_path"]).stem for item in dataset.load_data_list()] for dataset in datasets]
+    assert stems[0] == [pair.sample_id for pair in plan.training.pairs]
+    assert stems[1] == [pair.sample_id for pair in plan.validation.pairs[:3]]
+    assert len(stems[0]) == 64

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.engine.runner import STATE_FILE
-from benchmarks.engine.state import load_state
+from benchmarks.engine.state import load_state, save_state
 from benchmarks.errors import RecordError
 from tests.engine.toy import train
 
@@ -94,6 +94,15 @@ def test_a_damaged_state_is_named_and_not_trained_over(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RecordError, match=STATE_FILE):
         train(tmp_path, 8)
+
+
+def test_a_run_is_not_taken_up_in_another_precision(tmp_path: Path) -> None:
+    """Begun in fp32 on the CPU, continued in fp16 on a GPU: the record could not say what it is."""
+    train(tmp_path, 3)
+    state = final_state(tmp_path)
+    save_state(tmp_path / STATE_FILE, state | {"precision": "AmpOptimWrapper"})
+    with pytest.raises(RecordError, match="begun with AmpOptimWrapper"):
+        train(tmp_path, 6)
 
 
 def test_the_state_holds_no_pickle(tmp_path: Path) -> None:
