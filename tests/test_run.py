@@ -329,4 +329,4 @@ def test_real_images_are_all_scored(name: str, real_data: Path, tmp_path: Path) 
 def test_errors_before_the_run_leave_nothing(data: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"missing\.pt"):
         Talk().session(tmp_path).run(replace(job("ade20k-linear", data), checkpoint=tmp_path / "missing.pt"))
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "runs").iterdir())

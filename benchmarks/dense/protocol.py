@@ -96,7 +96,8 @@ class SegmentationFields(Fields):
     @model_validator(mode="after")
     def _possible_ranges(self) -> "SegmentationFields":
         """Windows overlap or touch, and ranges are in order."""
-        if any(stride > side for stride, side in zip(self.test_stride, self.crop_size, strict=True)):
+        gaps = any(stride > side for stride, side in zip(self.test_stride, self.crop_size, strict=True))
+        if self.test_mode == "slide" and gaps:
             raise ValueError(f"test_stride={self.test_stride} leaves gaps between windows of {self.crop_size}")
         if self.scale_ratio[0] > self.scale_ratio[1]:
             raise ValueError(f"scale_ratio={self.scale_ratio}: the smaller value comes first")
