@@ -6,10 +6,14 @@ either the old file, or the new one, and at worst a temporary file that no reade
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""How the names of unfinished files begin."""
 
 
 def _sync_folder(folder: Path) -> None:
@@ -31,7 +35,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OSError: the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".tmp-", suffix=path.suffix, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -56,6 +60,31 @@ def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8 to ``path``, atomically and durably."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def shipped(folder: str) -> Path:
+    """A folder that is installed beside this package: ``mm_configs`` or ``results``.
+
+    It is not looked up as a package: in a user's folder that holds a ``results`` of its own, as the default ``--out``
+    makes one, Python could find that one first.
+    """
+    return Path(__file__).resolve().parents[1] / folder
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder so that it is gone at once: a kill on the way leaves no half of it under its name."""
+    doomed = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder.parent))
+    folder.rename(doomed / folder.name)
+    shutil.rmtree(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left in ``folder`` and below; nobody may be writing there."""
+    for leftover in list(folder.rglob(f"{TEMPORARY}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

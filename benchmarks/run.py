@@ -3,7 +3,6 @@
 import fcntl
 import importlib
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError, RecordError
+from benchmarks.files import remove_folder, sweep
 from benchmarks.records import (
     CheckpointInfo,
     Counts,
@@ -185,7 +185,7 @@ class Session:
         state, finished = self.store.folder(run_id) / STATE, self.store.has(run_id)
         if self.existing == "overwrite":
             if state.exists():
-                shutil.rmtree(state)
+                remove_folder(state)
             return False
         if self.existing == "skip" and state.exists():
             self.say(f"{run_id}: begun but not finished, left alone (--existing resume takes it up)")
@@ -228,7 +228,7 @@ class Session:
             peak_memory=outcome.peak_memory,
         )
         self.store.write(record, outcome.samples)
-        shutil.rmtree(state)
+        remove_folder(state)
         return record
 
 
@@ -274,6 +274,5 @@ def exclusive(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
-        for leftover in folder.rglob(".tmp-*"):  # of a process that was killed while writing
-            leftover.unlink()
+        sweep(folder)
         yield

@@ -141,3 +141,32 @@ def test_sha256_and_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert files.cache_folder() == tmp_path / "detailclip-bench"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert files.cache_folder() == Path.home() / ".cache" / "detailclip-bench"
+
+
+# ---- folders
+
+
+def test_a_removed_folder_is_gone_at_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stops the removal, no half of the folder stands under its name: it would pass for a whole one."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / "one").touch()
+
+    def stop(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.files.shutil.rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            files.remove_folder(folder)
+    assert not folder.exists()
+    files.sweep(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_sweeping_spares_whole_files(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    for name in ("record.json", ".lock", "below/.tmp-abc.json", ".tmp-x"):
+        (tmp_path / name).touch()
+    files.sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "below", "record.json"]

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +19,7 @@ from pydantic import ValidationError
 
 from benchmarks import records
 from benchmarks.errors import RecordError
+from benchmarks.files import shipped
 from benchmarks.records import Record, Store, fingerprint, load, make_run_id, status_of
 from tests.example_record import make_record, make_samples, small_record
 
@@ -400,21 +400,21 @@ def test_there_is_a_fixture_of_every_schema_version() -> None:
 
 def test_the_shipped_schema_is_the_current_one_and_a_record_follows_it() -> None:
     """To renew it, call ``benchmarks.records.write_schema(Path("results/record.schema.json"))``."""
-    shipped = json.loads((files("results") / "record.schema.json").read_text(encoding="utf-8"))
-    assert shipped == records.schema()
-    jsonschema.Draft202012Validator.check_schema(shipped)
+    on_disk = json.loads((shipped("results") / "record.schema.json").read_text(encoding="utf-8"))
+    assert on_disk == records.schema()
+    jsonschema.Draft202012Validator.check_schema(on_disk)
     document = json.loads(make_record().model_dump_json())
-    jsonschema.validate(document, shipped)
+    jsonschema.validate(document, on_disk)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**document, "surprise": 1}, shipped)
+        jsonschema.validate({**document, "surprise": 1}, on_disk)
     for name in document:
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({key: value for key, value in document.items() if key != name}, shipped)
+            jsonschema.validate({key: value for key, value in document.items() if key != name}, on_disk)
 
 
 def test_write_schema_writes_what_is_shipped(tmp_path: Path) -> None:
     records.write_schema(tmp_path / "schema.json")
-    assert (tmp_path / "schema.json").read_text() == (files("results") / "record.schema.json").read_text()
+    assert (tmp_path / "schema.json").read_text() == (shipped("results") / "record.schema.json").read_text()
 
 
 def test_load_gives_a_row_for_each_metric_with_its_origin(tmp_path: Path) -> None:

@@ -173,6 +173,7 @@ def test_a_partial_training_split_is_not_a_full_run(data: Path, monkeypatch: pyt
 def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state/.tmp-half").touch()
+    (tmp_path / ".tmp-doomed/state").mkdir(parents=True)
     with exclusive(tmp_path):
         assert not list(tmp_path.rglob(".tmp-*"))
 

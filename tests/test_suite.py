@@ -3,12 +3,13 @@
 import csv
 import subprocess
 import sys
-from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from benchmarks import suite
 from benchmarks.errors import OptionError
+from benchmarks.files import shipped
 
 TABLE3 = (
     *("sun397", "aircraft", "dtd", "pets", "flowers", "gtsrb", "mnist"),
@@ -48,7 +49,7 @@ def test_the_groups_are_the_agreed_ones_and_no_id_is_also_a_group() -> None:
 @pytest.mark.parametrize("table", [1, 2, 3, 4])
 def test_every_measured_column_of_the_paper_has_exactly_one_benchmark(table: int) -> None:
     """A column without a benchmark could never be filled, and two benchmarks in one would mix protocols."""
-    with (files("results") / "paper" / f"table{table}.csv").open(encoding="utf-8") as stream:
+    with (shipped("results") / "paper" / f"table{table}.csv").open(encoding="utf-8") as stream:
         columns = set(csv.DictReader(stream).fieldnames or ())
     cells = [cell.column for benchmark in suite.BENCHMARKS for cell in benchmark.tables if cell.table == table]
     assert sorted(cells) == sorted(columns - NOT_MEASURED[table])
@@ -123,3 +124,15 @@ def test_the_suite_imports_nothing_heavy() -> None:
     heavy = "{'torch', 'numpy', 'pandas', 'pydantic', 'mmengine', 'scipy', 'rich'}"
     code = f"import sys, benchmarks.suite; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_results_folder_of_the_users_own_hides_nothing(tmp_path: Path) -> None:
+    """The default --out is ./results: a folder of that name must not be taken for the shipped one."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "mm_configs").mkdir()
+    code = (
+        "from benchmarks.tables.layouts import paper_rows; "
+        "from benchmarks.engine.protocol import read_config; "
+        "assert paper_rows(1); assert read_config('segmentation/ade20k_upernet')['lr'] == 8e-5"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -4,7 +4,6 @@ import csv
 import io
 import itertools
 import re
-from importlib.resources import files
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks import suite
 from benchmarks.errors import OptionError, RecordError
+from benchmarks.files import shipped
 from benchmarks.records import Record
 from benchmarks.tables import Row, Table, build, render
 from benchmarks.tables.layouts import LAYOUTS, paper_rows
@@ -113,7 +113,7 @@ def own_rows(table: Table) -> list[Row]:
 )
 def test_the_shipped_numbers_are_the_papers_cell_by_cell(name: str, expected: tuple[tuple[str, ...], ...]) -> None:
     """A second transcription: a slip in one of the two files shows here."""
-    lines = (files("results") / "paper" / name).read_text(encoding="utf-8").splitlines()
+    lines = (shipped("results") / "paper" / name).read_text(encoding="utf-8").splitlines()
     assert tuple(tuple(line) for line in csv.reader(lines[1:])) == expected
 
 

@@ -7,6 +7,7 @@ from benchmarks.checkpoints.export import (
     save_backbone,
     save_dual_encoder,
 )
+from benchmarks.checkpoints.families import IMAGENET
 from benchmarks.checkpoints.load import (
     ImageTower,
     Inspection,
@@ -21,6 +22,7 @@ from benchmarks.checkpoints.report import LoadReport
 from benchmarks.checkpoints.tiny import ensure_tiny
 
 __all__ = [
+    "IMAGENET",
     "CheckpointInfo",
     "Embedded",
     "Heads",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.checkpoints import ImageTower, load_image_tower, save_backbone
+from benchmarks.checkpoints import IMAGENET, ImageTower, load_image_tower, save_backbone
 from benchmarks.data import ade20k
 from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
 from benchmarks.dense.backbone import tap_blocks
@@ -29,12 +29,10 @@ from benchmarks.run import Job, Outcome, Report
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
 IGNORE = 255
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
-    """Check options, data and checkpoint of ``job``, in this order: the quickest to fail first.
+    """Check options, checkpoint and data of ``job``, in this order: the quickest to fail first.
 
     Raises:
         BenchError: one of them cannot be used.
@@ -42,13 +40,13 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
     check_installation()
     assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, SegmentationFields, job.quick, job.overrides)
+    device = choose_device(job.device)
+    tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
+    _require_fitting_crop(fields, tower)
     training = ade20k.load_split(job.data_root, fields.train_split, progress)
     validation = ade20k.load_split(job.data_root, fields.test_split, progress)
     if job.limit is not None and not 1 <= job.limit <= len(validation.pairs):
         raise OptionError(f"--limit {job.limit}: choose 1 to {len(validation.pairs)} images")
-    device = choose_device(job.device)
-    tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
-    _require_fitting_crop(fields, tower)
     return SegmentationPlan(job, fields, training, validation, tower, device)
 
 
@@ -97,9 +95,8 @@ class SegmentationPlan:
     @property
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of RGB in 0..1: the checkpoint's own, or ImageNet's if forced."""
-        if self.fields.backbone.force_imagenet_norm:
-            return IMAGENET_MEAN, IMAGENET_STD
-        return self.tower.preprocessing.mean, self.tower.preprocessing.std
+        statistics = IMAGENET if self.fields.backbone.force_imagenet_norm else self.tower.preprocessing
+        return statistics.mean, statistics.std
 
     @property
     def checkpoint(self) -> CheckpointInfo:

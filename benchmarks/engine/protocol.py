@@ -2,12 +2,12 @@
 
 import ast
 from collections.abc import Iterable, Mapping
-from importlib.resources import as_file, files
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from benchmarks.errors import OptionError
+from benchmarks.files import shipped
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -16,8 +16,7 @@ def read_config(name: str) -> dict[str, Any]:
     """The fields of ``mm_configs/<name>.py``, its bases merged in (MMEngine's rules)."""
     from mmengine.config import Config
 
-    with as_file(files("mm_configs")) as folder:
-        fields: dict[str, Any] = Config.fromfile(folder / f"{name}.py").to_dict()
+    fields: dict[str, Any] = Config.fromfile(shipped("mm_configs") / f"{name}.py").to_dict()
     return fields
 
 

@@ -6,7 +6,8 @@ The numbers themselves lie in ``results/paper/table<N>.csv``, as printed.
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
+
+from benchmarks.files import shipped
 
 
 @dataclass(frozen=True)
@@ -136,5 +137,5 @@ def readme_disagreements(table: int) -> list[dict[str, str]]:
 
 
 def _read(name: str) -> list[dict[str, str]]:
-    text = (files("results") / "paper" / name).read_text(encoding="utf-8")
+    text = (shipped("results") / "paper" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

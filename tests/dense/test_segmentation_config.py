@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.checkpoints import ImageTower, ensure_tiny, load_image_tower
+from benchmarks.checkpoints import IMAGENET, ImageTower, ensure_tiny, load_image_tower
 from benchmarks.data.sample import ensure
 from benchmarks.dense.protocol import SegmentationFields
 from benchmarks.dense.segmentation import model_config, schedule_config, train_loader
@@ -214,7 +214,8 @@ def built(job: Job, overrides: tuple[str, ...], tmp_path: Path) -> dict[str, Any
 def test_every_field_reaches_the_engine(field: str, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No field is read and then ignored. The tiny checkpoint's statistics are ImageNet's, so they are moved."""
     if field == "backbone__force_imagenet_norm":
-        monkeypatch.setattr("benchmarks.dense.segmentation.IMAGENET_MEAN", (0.1, 0.1, 0.1))
+        other = replace(IMAGENET, mean=(0.1, 0.1, 0.1))
+        monkeypatch.setattr("benchmarks.dense.segmentation.IMAGENET", other)
     override = f"{field.replace('__', '.')}={CHANGES[field]!r}"
     assert built(job, (override,), tmp_path) != built(job, (), tmp_path)
 
