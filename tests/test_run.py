@@ -68,6 +68,7 @@ def test_a_run_leaves_a_record_that_adds_up(name: str, data: Path, tmp_path: Pat
     assert record.norm_layer == {"ade20k-upernet": "BN"}.get(name)
     assert (record.operators, record.precision) == ("torchvision", "fp32")
     assert record.model_protocol["tapped_blocks"] == [0, 0, 1, 1]
+    assert record.model_protocol["position_table"] == "14x14 to 8x8"
     samples = samples_of(store, record)
     counts = {key: np.zeros((len(samples), 150), dtype=np.int64) for key in ("intersection", "prediction", "label")}
     for row, sample in enumerate(samples.to_dict("records")):

@@ -82,10 +82,14 @@ class SegmentationPlan:
 
     @property
     def model_protocol(self) -> dict[str, Any]:
-        """How this checkpoint's tower is read."""
+        """How this checkpoint's tower is read; ``position_table`` is its grid in the file and as it is trained."""
+        patch = self.tower.architecture.patch_size
+        had = self.tower.architecture.image_size // patch
+        rows, columns = (side // patch for side in self.fields.crop_size)
         return {
             "tower": self.tower.info.tower,
             "architecture": self.tower.architecture.to_dict(),
+            "position_table": f"{had}x{had} to {rows}x{columns}",
             "tapped_blocks": list(tap_blocks(self.tower.architecture.depth)),
             "pixel_mean": list(self.pixel_statistics[0]),
             "pixel_std": list(self.pixel_statistics[1]),
