@@ -5,7 +5,7 @@ the weights of the file: a ViT-B with its text tower is ready in the time that r
 """
 
 from collections.abc import Mapping
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import nn
@@ -38,25 +38,34 @@ class ImageEncoder(nn.Module):
         raise CheckpointError(f"{self.title} has no text side: only benchmarks of the image tower can use it")
 
 
-def layout_dual_encoder(vision: VitArchitecture, text: TextArchitecture, joint: int) -> nn.Module:
-    """An ``open_clip.CLIP`` without weights (on the ``meta`` device).
+def assemble_dual_encoder(vision: VitArchitecture, text: TextArchitecture, joint: int, **kwargs: Any) -> Any:
+    """An ``open_clip.CLIP`` around a timm ViT, both as their libraries initialise them.
 
     Args:
         vision: of the image tower.
         text: of the text tower.
         joint: width of the space that both towers are projected to.
+        **kwargs: for :meth:`VitArchitecture.build`.
     """
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
+    model = CLIP(
+        embed_dim=joint,
+        vision_cfg=CLIPVisionCfg(timm_model_name=_PLACEHOLDER, timm_pool="token", image_size=vision.image_size),
+        text_cfg=CLIPTextCfg(**text.open_clip_config()),
+        quick_gelu=text.quick_gelu,
+    )
+    model.visual.trunk = vision.build(**kwargs)
+    model.visual.head.proj = nn.Linear(vision.width, joint, bias=False)
+    return model
+
+
+def layout_dual_encoder(vision: VitArchitecture, text: TextArchitecture, joint: int) -> nn.Module:
+    """An ``open_clip.CLIP`` without weights (on the ``meta`` device); arguments as of
+    :func:`assemble_dual_encoder`.
+    """
     with torch.device("meta"):
-        model = CLIP(
-            embed_dim=joint,
-            vision_cfg=CLIPVisionCfg(timm_model_name=_PLACEHOLDER, timm_pool="token", image_size=vision.image_size),
-            text_cfg=CLIPTextCfg(**text.open_clip_config()),
-            quick_gelu=text.quick_gelu,
-        )
-        model.visual.trunk = vision.build(weight_init="skip")
-        model.visual.head.proj = nn.Linear(vision.width, joint, bias=False)
+        model = assemble_dual_encoder(vision, text, joint, weight_init="skip")
     # The causal mask is not part of the weights, so it has to be made for real.
     model.attn_mask = torch.full((text.context, text.context), float("-inf")).triu_(1)
     return cast(nn.Module, model)

@@ -142,7 +142,7 @@ def _embedded(info: CheckpointInfo) -> Embedded:
     return Embedded(
         name=info.name,
         family=info.family,
-        tower=info.tower,
+        towers=(info.tower,),
         architecture=info.architecture,
         text=info.text,
         preprocessing=info.preprocessing,

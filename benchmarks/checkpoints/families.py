@@ -252,7 +252,33 @@ DUAL_ENCODER = Family(
     reference="written by benchmarks.checkpoints.export",
 )
 
-FAMILIES: tuple[Family, ...] = (SLIP_CLIP, SLIP, SIMCLR, ACLIP, DETAILCLIP, TIMM_VIT, DUAL_ENCODER)
+
+def _pretrained(tower: str) -> Tower:
+    """A tower of our pretraining's checkpoints; as in the released layouts, what the average lacks is the online
+    tower's.
+    """
+    return Tower(
+        tower,
+        (
+            Rule(rf"{tower}\.(?=visual\.(trunk\.|head\.proj\.weight$)|transformer\.resblocks\.|text_projection$)", ""),
+            Rule(r"online\.(?=token_embedding\.weight$|positional_embedding$|ln_final\.|logit_scale$)", ""),
+        ),
+    )
+
+
+PRETRAINED = Family(
+    name="pretrained",
+    title="pretraining checkpoint of this project",
+    towers=(_pretrained("ema"), _pretrained("online")),
+    marks=(r"online\.visual\.trunk\.patch_embed\.", r"online\.visual\.head\.proj\.weight$"),
+    drops=(Drop(r"(?!online\.|ema\.)", "part of the method that only training needs"),),
+    image_heads=MappingProxyType({}),
+    text_heads=MappingProxyType({}),
+    needs_metadata=True,
+    reference="written by pretrain.checkpoint",
+)
+
+FAMILIES: tuple[Family, ...] = (SLIP_CLIP, SLIP, SIMCLR, ACLIP, DETAILCLIP, TIMM_VIT, DUAL_ENCODER, PRETRAINED)
 
 
 def family_title(name: str) -> str:

@@ -15,6 +15,8 @@ from benchmarks.errors import CheckpointError
 FORMAT_KEY = "detailclip_bench_format"
 FORMAT = "1"
 
+_SEPARATOR = ","
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,7 +33,7 @@ class Embedded:
     Attributes:
         name: of the checkpoint, in records and tables.
         family: name of the family that the weights come from.
-        tower: ``online`` or ``ema``.
+        towers: what the file holds of ``ema`` and ``online``, the default first.
         architecture: of the image tower.
         text: of the text tower, None for a backbone alone.
         preprocessing: of the pictures.
@@ -42,7 +44,7 @@ class Embedded:
 
     name: str
     family: str
-    tower: str
+    towers: tuple[str, ...]
     architecture: VitArchitecture
     text: TextArchitecture | None
     preprocessing: Preprocessing
@@ -64,7 +66,7 @@ class Embedded:
             "format": "pt",
             "name": self.name,
             "family": self.family,
-            "tower": self.tower,
+            "tower": _SEPARATOR.join(self.towers),
         }
         if self.source:
             texts |= {"source_name": self.source.name, "source_sha256": self.source.sha256}
@@ -99,7 +101,7 @@ def _parse(metadata: Mapping[str, str]) -> Embedded:
     return Embedded(
         name=metadata["name"],
         family=metadata["family"],
-        tower=metadata["tower"],
+        towers=tuple(metadata["tower"].split(_SEPARATOR)),
         architecture=VitArchitecture.from_dict(json.loads(metadata["architecture"])),
         text=TextArchitecture.from_dict(json.loads(text)) if text else None,
         preprocessing=Preprocessing.from_dict(json.loads(metadata["preprocessing"])),

@@ -213,5 +213,5 @@ def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
 def _tower_names(family: Family, embedded: Embedded | None, states: States) -> tuple[str, ...]:
     """The towers that the file holds, the default first."""
     if embedded:
-        return (embedded.tower,)
+        return embedded.towers
     return tuple(tower.name for tower in family.towers if tower.container in states)

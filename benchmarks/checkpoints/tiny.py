@@ -37,7 +37,7 @@ def ensure_tiny() -> Path:
         embedded = Embedded(
             name="tiny-random",
             family=DUAL_ENCODER.name,
-            tower="online",
+            towers=("online",),
             architecture=_VISION,
             text=_TEXT,
             preprocessing=IMAGENET,

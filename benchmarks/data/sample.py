@@ -1,5 +1,11 @@
-"""The generated world on disk, in the official layouts, so that the loaders of the real data sets read it."""
+"""The generated world on disk, in the official layouts, so that the loaders of the real data sets read it.
 
+Besides the scenes as ADE20K's pairs it holds small pictures with captions, to pretrain on, and class folders of held
+out ones, to classify.
+"""
+
+import csv
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -10,13 +16,20 @@ from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import atomic_path, cache_folder, write_text
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same seed draws other pictures, so that results on both are not mixed up."""
+
+PAIRS = Path("pairs")
+"""Beneath the sample: ``train.csv`` (columns image, title, description), ``train/*.jpg``, ``test/<class>/*.jpg``."""
+
+_SIDE = 128  # pixels: what a tiny model sees
 
 _PREFIX: dict[ade20k.SplitName, str] = {"training": "ADE_train", "validation": "ADE_val"}
 
 
-def generate(folder: Path, seed: int = 0, train: int = 64, validation: int = 24) -> None:
+def generate(
+    folder: Path, seed: int = 0, train: int = 64, validation: int = 24, pairs: int = 1560, held_out: int = 16
+) -> None:
     """Write the sample into ``folder``, which afterwards serves as a data root.
 
     The folder appears whole or not at all. The same arguments give the same bytes, and scene i of a split is
@@ -25,8 +38,10 @@ def generate(folder: Path, seed: int = 0, train: int = 64, validation: int = 24)
     Args:
         folder: does not exist yet, or is empty.
         seed: from 0.
-        train: number of training pairs, 1 to 20,210.
-        validation: number of validation pairs, 1 to 2,000.
+        train: number of ADE20K's training pairs, 1 to 20,210.
+        validation: number of ADE20K's validation pairs, 1 to 2,000.
+        pairs: number of captioned pictures, 1 to 100,000; the classes take turns.
+        held_out: pictures to classify in each class, 1 to 1,000.
 
     Raises:
         OptionError: a number is out of range.
@@ -36,7 +51,10 @@ def generate(folder: Path, seed: int = 0, train: int = 64, validation: int = 24)
     _require_range("seed", seed, 0, 2**32 - 1)
     for name, count in counts.items():
         _require_range(f"number of {name} images", count, 1, ade20k.OFFICIAL[name])
-    marker = {"format": "detailclip-bench sample", "version": VERSION, "seed": seed, "counts": counts}
+    _require_range("number of captioned pictures", pairs, 1, 100_000)
+    _require_range("number of held-out pictures of a class", held_out, 1, 1_000)
+    all_counts: dict[str, int] = {"training": train, "validation": validation, "pairs": pairs, "held_out": held_out}
+    marker = {"format": "detailclip-bench sample", "version": VERSION, "seed": seed, "counts": all_counts}
     folder = folder.resolve()
     if _holds(folder, marker):
         return
@@ -47,6 +65,7 @@ def generate(folder: Path, seed: int = 0, train: int = 64, validation: int = 24)
         with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as temporary:
             built = Path(temporary, folder.name)
             _write_ade20k(built, seed, counts)
+            _write_pairs(built / PAIRS, seed, pairs, held_out)
             write_text(built / SAMPLE_MARKER, json.dumps(marker, indent=2) + "\n")
             built.rename(folder)
     except OSError as error:
@@ -56,7 +75,7 @@ def generate(folder: Path, seed: int = 0, train: int = 64, validation: int = 24)
 
 
 def ensure() -> Path:
-    """The data root of the default sample, generated in the cache folder on first use (a few seconds).
+    """The data root of the default sample, generated in the cache folder on first use (some 20 seconds).
 
     Two processes may ask at once: both get the same whole folder.
 
@@ -99,3 +118,27 @@ def _write_ade20k(data_root: Path, seed: int, counts: dict[ade20k.SplitName, int
                 Image.fromarray(image).save(path, quality=95, subsampling=0)
             with atomic_path(ade20k.annotation_folder(data_root, name) / f"{stem}.png") as path:
                 Image.fromarray(mask).save(path)
+
+
+def _write_pairs(folder: Path, seed: int, pairs: int, held_out: int) -> None:
+    """Captioned pictures and their table, and class folders of other pictures; the classes take turns."""
+    import numpy as np
+    from PIL import Image
+
+    from benchmarks.data import captions, world
+
+    rows = []
+    for index in range(pairs):
+        scene, main = world.draw_portrait(seed, "training", index, world.THINGS[index % len(world.THINGS)], _SIDE)
+        name = f"train/{index + 1:06d}.jpg"
+        with atomic_path(folder / name) as path:
+            Image.fromarray(world.paint(scene)).save(path, quality=90)
+        rows.append((name, *captions.write_caption(scene, main, np.random.default_rng([seed, index]))))
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("image", "title", "description"), *rows])
+    write_text(folder / "train.csv", table.getvalue())
+    for index in range(held_out * len(world.THINGS)):
+        category = world.THINGS[index % len(world.THINGS)]
+        scene, _ = world.draw_portrait(seed, "validation", index, category, _SIDE)
+        with atomic_path(folder / "test" / category / f"{index + 1:06d}.jpg") as path:
+            Image.fromarray(world.paint(scene)).save(path, quality=90)

@@ -7,6 +7,7 @@ same fields.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ LABELS: dict[str, int] = {
 """The mask value that ADE20K gives each category of this world. What is not named here is unlabelled: 0."""
 
 SPLITS = ("training", "validation")
+THINGS = tuple(category for category in RECIPES if category in LABELS)
+"""The countable categories."""
+
 _OVERSAMPLING = 2
 _OVERHANG = 2  # pixels by which a background reaches beyond the frame or beneath the next one: no seam shows
 
@@ -95,6 +99,11 @@ def visible_masks(scene: Scene) -> npt.NDArray[np.bool_]:
 
 def render(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The picture, RGB (H, W, 3), and its semantic mask, (H, W)."""
+    return paint(scene), semantic_mask(scene)
+
+
+def paint(scene: Scene) -> npt.NDArray[np.uint8]:
+    """The picture alone, RGB (H, W, 3)."""
     canvas = np.zeros((scene.height, scene.width, 3), np.float32)
     for layer in scene.layers:
         for part in layer.parts:
@@ -102,9 +111,10 @@ def render(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
             if alpha.size:
                 pixels = fill(part.paint, *alpha.shape)
                 canvas[window] += alpha[:, :, None] * (pixels - canvas[window])
-    return np.rint(canvas).astype(np.uint8), semantic_mask(scene)
+    return np.rint(canvas).astype(np.uint8)
 
 
+@lru_cache(maxsize=256)  # the picture, the mask and the caption of a scene all ask for the same polygons
 def _coverage(
     outline: tuple[Point, ...], width: int, height: int
 ) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
@@ -161,20 +171,66 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     return Scene(width, height, name, tuple(background), tuple(instance for _, instance in placed))
 
 
+def draw_portrait(seed: int, split: str, index: int, category: str, side: int) -> tuple[Scene, Instance]:
+    """Invent a small square scene around one thing, and say which of its instances that is.
+
+    It stands near the middle, larger than in other scenes, in a setting where it is found, and the one or two other
+    things leave most of it to be seen. Everything depends on the arguments alone.
+
+    Args:
+        seed: any number from 0.
+        split: one of ``SPLITS``.
+        index: from 0.
+        category: one of ``THINGS``.
+        side: width and height in pixels.
+    """
+    key = (SPLITS.index(split), index, THINGS.index(category), side)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    name = str(rng.choice([name for name, setting in _SETTINGS.items() if category in setting.stands]))
+    setting = _SETTINGS[name]
+    horizon = rng.uniform(*setting.horizon) * side
+    background = setting.background(rng, side, side, horizon)
+    recipe = RECIPES[category]
+    zoom = min(rng.uniform(0.6, 0.85) / max(recipe.height), 0.85 / (max(recipe.height) * max(recipe.aspect)))
+    depth, main = _put(rng, category, setting, side, side, horizon, across=(0.35, 0.65), zoom=zoom)
+    others = [str(other) for other in rng.choice([*setting.stands, "clutter"], int(rng.integers(1, 3)))]
+    placed = [_put(rng, other, setting, side, side, horizon) for other in others if other != category]
+    placed = [pair for pair in placed if _overlap(main.box, pair[1].box) < 0.25]
+    placed = sorted([*placed, (depth, main)], key=lambda pair: pair[0])
+    return Scene(side, side, name, tuple(background), tuple(instance for _, instance in placed)), main
+
+
+def _overlap(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+    """The share of a box that another one covers."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return max(width, 0.0) * max(height, 0.0) / ((box[2] - box[0]) * (box[3] - box[1]))
+
+
 def _put(
-    rng: np.random.Generator, category: str, setting: _Setting, width: int, height: int, horizon: float
+    rng: np.random.Generator,
+    category: str,
+    setting: _Setting,
+    width: int,
+    height: int,
+    horizon: float,
+    across: tuple[float, float] = (0.05, 0.95),
+    zoom: float = 1.0,
 ) -> tuple[float, Instance]:
-    """One object in its place, with its depth: larger is nearer."""
+    """One object in its place, with its depth: larger is nearer.
+
+    ``across`` is where its foot may stand as a share of the width, ``zoom`` enlarges it.
+    """
     recipe = RECIPES[category]
     depth = rng.uniform(*setting.stands.get(category, (0.2, 0.9)))
     foot = horizon + depth * (height - horizon if depth > 0 else horizon)
     nearness = 0.75 + 0.4 * max(depth, 0.0)
-    tall = rng.uniform(*recipe.height) * min(width, height) * nearness
+    tall = zoom * rng.uniform(*recipe.height) * min(width, height) * nearness
     wide = tall * rng.uniform(*recipe.aspect)
     colour = str(rng.choice(recipe.colours))
     parts = recipe.parts(rng, jitter(rng, COLOURS[colour]))
     tilt = np.radians(rng.uniform(-recipe.tilt, recipe.tilt))
-    base = float(rng.uniform(0.05, 0.95) * width), float(foot)
+    base = float(rng.uniform(*across) * width), float(foot)
     return depth, Instance(category, colour, place(rng, parts, base, wide, tall, tilt))
 
 

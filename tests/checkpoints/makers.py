@@ -81,6 +81,12 @@ def mlp(width: int) -> State:
     }
 
 
+def dual_encoder() -> State:
+    """The layout of this project's exports."""
+    tower = prefixed("visual.trunk.", vit()) | random({"visual.head.proj.weight": (32, 64)})
+    return tower | text()
+
+
 def openai(width: int = 64, depth: int = 2, joint: int = 32) -> State:
     """OpenAI's CLIP: no bias in conv1, a norm before the blocks, packed in-projections, everything in
     float16.

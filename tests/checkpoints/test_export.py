@@ -194,7 +194,7 @@ def test_openais_kind_of_tower_survives_the_round_trip(tmp_path: Path, images: t
     text = TextArchitecture(64, 2, 1, 512, 77, 4.0, quick_gelu=False)
     made = layout_dual_encoder(vision, text, 32)
     take_weights(made, makers.random({key: tuple(value.shape) for key, value in made.state_dict().items()}))
-    save_dual_encoder(made, tmp_path / "c.safetensors", Embedded("mine", "other", "online", vision, text, way))
+    save_dual_encoder(made, tmp_path / "c.safetensors", Embedded("mine", "other", ("online",), vision, text, way))
     out = export_checkpoint(tmp_path / "c.safetensors", "open_clip", tmp_path / "out")
     plain, _, _ = open_clip.create_model_and_transforms(f"local-dir:{out}")
     tokens = torch.randint(1, 512, (2, 77))
@@ -230,7 +230,7 @@ class TestMetadata:
         told = Embedded(
             name="run-7",
             family="detailclip",
-            tower="ema",
+            towers=("ema",),
             architecture=loaded.info.architecture,
             text=loaded.info.text,
             preprocessing=loaded.info.preprocessing,
@@ -288,7 +288,7 @@ class TestMetadata:
         loaded = load_checkpoint(ensure_tiny())
         name = 'détail "クリップ" \\ / \t\n\x01 \U0001f600'
         info = loaded.info
-        told = Embedded(name, "x", "online", info.architecture, info.text, info.preprocessing)
+        told = Embedded(name, "x", ("online",), info.architecture, info.text, info.preprocessing)
         save_dual_encoder(loaded.model, tmp_path / "c.safetensors", told)
         back = load_checkpoint(tmp_path / "c.safetensors")
         assert back.info.name == name
@@ -321,7 +321,7 @@ class TestRefusals:
     def test_an_unknown_epsilon_cannot_be_said_in_timms_words(self, tmp_path: Path) -> None:
         vision = VitArchitecture(64, 1, 1, 16, 224, 1e-3, 4.0)
         tower = load_image_tower(ensure_tiny())
-        told = Embedded("odd", "other", "online", vision, None, tower.preprocessing)
+        told = Embedded("odd", "other", ("online",), vision, None, tower.preprocessing)
         save_file(makers.vit(64, 1), tmp_path / "c.safetensors", metadata=told.to_metadata())
         with pytest.raises(CheckpointError, match=r"epsilon 0\.001"):
             export_checkpoint(tmp_path / "c.safetensors", "backbone", tmp_path / "out")
@@ -353,6 +353,6 @@ def test_save_backbone_writes_one_sanitised_file(oracle: GetOracle, tmp_path: Pa
 
 def test_a_dual_encoder_cannot_be_saved_without_its_text_architecture(tmp_path: Path) -> None:
     loaded = load_checkpoint(ensure_tiny())
-    told = Embedded("x", "other", "online", loaded.info.architecture, None, loaded.info.preprocessing)
+    told = Embedded("x", "other", ("online",), loaded.info.architecture, None, loaded.info.preprocessing)
     with pytest.raises(ValueError, match="text"):
         save_dual_encoder(loaded.model, tmp_path / "c.safetensors", told)

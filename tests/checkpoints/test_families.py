@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.checkpoints.convert import States, convert, identify, unwrap
-from benchmarks.checkpoints.families import FAMILIES, family_title
+from benchmarks.checkpoints.families import FAMILIES, TIMM_VIT, family_title
 from benchmarks.errors import CheckpointError
 from tests.checkpoints import makers, oracle
 
@@ -22,9 +22,12 @@ LAYOUTS = {
     "slip-simclr": makers.simclr(),
     "timm-vit": makers.vit(),
     "timm-vit with classifier": makers.vit() | makers.random({"head.weight": (10, 64), "head.bias": (10,)}),
-    "dual-encoder": makers.prefixed("visual.trunk.", makers.vit())
-    | makers.random({"visual.head.proj.weight": (32, 64)})
-    | makers.text(),
+    "dual-encoder": makers.dual_encoder(),
+    "pretrained": makers.prefixed("online.", makers.dual_encoder())
+    | makers.prefixed("ema.", makers.prefixed("visual.trunk.", makers.vit()) | makers.transformer("transformer."))
+    | makers.random({"ema.visual.head.proj.weight": (32, 64), "ema.text_projection": (64, 32)})
+    | makers.random({"head.mlp.0.weight": (8, 64), "decoder.mask_token": (1, 1, 64), "centers.cls": (1, 8)}),
+    "pretrained without average": makers.prefixed("online.", makers.dual_encoder()),
     "detailclip": unwrap(oracle.content("detailclip"), "")[None],
     "aclip": unwrap(oracle.content("aclip"), "")[None],
 }
@@ -84,7 +87,7 @@ def test_a_vit_with_more_to_it_is_not_taken_for_a_plain_one(extra: str) -> None:
 
 def test_two_fitting_families_are_refused_rather_than_guessed() -> None:
     with pytest.raises(CheckpointError, match="fits several families"):
-        identify({None: makers.vit()}, "file", FAMILIES + FAMILIES[-2:-1])
+        identify({None: makers.vit()}, "file", (*FAMILIES, TIMM_VIT))
 
 
 def test_aclip_and_detailclip_read_their_text_the_same_way() -> None:

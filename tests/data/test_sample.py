@@ -1,5 +1,6 @@
 """The sample on disk: whole or absent, the same bytes every time, and read by the loader of the real data."""
 
+import csv
 import json
 import signal
 import subprocess
@@ -23,16 +24,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Three training and two validation scenes."""
+    """Three training and two validation scenes, four captioned pictures, one held-out picture of each class."""
     folder = tmp_path / "small"
-    sample.generate(folder, seed=4, train=3, validation=2)
+    sample.generate(folder, seed=4, train=3, validation=2, pairs=4, held_out=1)
     return folder
 
 
 @pytest.fixture
 def small_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes ``ensure`` draw few scenes."""
-    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1))
+    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1, 1, 1))
 
 
 def test_layout_is_the_official_one(small: Path) -> None:
@@ -41,6 +42,8 @@ def test_layout_is_the_official_one(small: Path) -> None:
     expected |= {f"{inner}/annotations/training/ADE_train_0000000{i}.png" for i in (1, 2, 3)}
     expected |= {f"{inner}/images/validation/ADE_val_0000000{i}.jpg" for i in (1, 2)}
     expected |= {f"{inner}/annotations/validation/ADE_val_0000000{i}.png" for i in (1, 2)}
+    expected |= {f"pairs/train/00000{i}.jpg" for i in (1, 2, 3, 4)} | {"pairs/train.csv"}
+    expected |= {f"pairs/test/{name}/{i:06d}.jpg" for i, name in enumerate(world.THINGS, 1)}
     assert set(contents(small)) == expected | {SAMPLE_MARKER}
 
 
@@ -48,7 +51,7 @@ def test_marker_says_version_seed_and_counts(small: Path) -> None:
     marker = json.loads((small / SAMPLE_MARKER).read_text())
     assert marker["version"] == sample.VERSION
     assert marker["seed"] == 4
-    assert marker["counts"] == {"training": 3, "validation": 2}
+    assert marker["counts"] == {"training": 3, "validation": 2, "pairs": 4, "held_out": 1}
 
 
 def test_the_loader_of_the_real_data_reads_it(small: Path) -> None:
@@ -66,44 +69,65 @@ def test_files_hold_the_views_of_the_scenes(small: Path) -> None:
         assert np.abs(stored - image).mean() < 4  # JPEG of high quality
 
 
+def test_table_lists_the_pictures_with_their_captions(small: Path) -> None:
+    with (small / "pairs" / "train.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["image", "title", "description"]
+    for row, category in zip(rows, world.THINGS[:4], strict=True):
+        with Image.open(small / "pairs" / row["image"]) as image:
+            assert (image.size, image.mode) == ((128, 128), "RGB")
+        assert category in row["title"]
+        assert category in row["description"]
+
+
+def test_pictures_are_those_of_the_portraits_and_held_out_ones_are_others(small: Path) -> None:
+    for index, category in enumerate(world.THINGS[:4]):
+        for split, name in (("training", "train"), ("validation", f"test/{category}")):
+            drawn = world.paint(world.draw_portrait(4, split, index, category, 128)[0])
+            stored = np.asarray(Image.open(small / "pairs" / name / f"{index + 1:06d}.jpg"), np.int32)
+            assert np.abs(stored - drawn).mean() < 8
+
+
 def test_same_arguments_give_the_same_bytes_in_another_process(small: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from benchmarks.data import sample; "
-        f"sample.generate(Path({str(tmp_path / 'again')!r}), seed=4, train=3, validation=2)"
+        f"sample.generate(Path({str(tmp_path / 'again')!r}), seed=4, train=3, validation=2, pairs=4, held_out=1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert contents(tmp_path / "again") == contents(small)
 
 
 def test_scene_does_not_depend_on_how_many_there_are(small: Path, tmp_path: Path) -> None:
-    sample.generate(tmp_path / "fewer", seed=4, train=1, validation=1)
+    sample.generate(tmp_path / "fewer", seed=4, train=1, validation=1, pairs=2, held_out=1)
     fewer, more = contents(tmp_path / "fewer"), contents(small)
-    assert all(more[path] == content for path, content in fewer.items() if path != SAMPLE_MARKER)
+    counted = (SAMPLE_MARKER, "pairs/train.csv")
+    assert all(more[path] == content for path, content in fewer.items() if path not in counted)
+    assert more["pairs/train.csv"].startswith(fewer["pairs/train.csv"])
 
 
 def test_seed_changes_every_picture(small: Path, tmp_path: Path) -> None:
-    sample.generate(tmp_path / "other", seed=5, train=3, validation=2)
+    sample.generate(tmp_path / "other", seed=5, train=3, validation=2, pairs=4, held_out=1)
     other, first = contents(tmp_path / "other"), contents(small)
     assert all(other[path] != first[path] for path in first)
 
 
 def test_again_into_the_same_folder_changes_nothing(small: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
-    sample.generate(small, seed=4, train=3, validation=2)
+    sample.generate(small, seed=4, train=3, validation=2, pairs=4, held_out=1)
     assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
 
 
 def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    sample.generate(tmp_path / "empty", train=1, validation=1)
+    sample.generate(tmp_path / "empty", train=1, validation=1, pairs=1, held_out=1)
     assert ade20k.summary(tmp_path / "empty").state == "sample"
 
 
-@pytest.mark.parametrize("arguments", [{"seed": 5}, {"train": 2}, {"validation": 1}])
+@pytest.mark.parametrize("arguments", [{"seed": 5}, {"train": 2}, {"validation": 1}, {"pairs": 3}, {"held_out": 2}])
 def test_another_sample_is_not_overwritten(small: Path, arguments: dict[str, int]) -> None:
     before = contents(small)
     with pytest.raises(DataError, match="not this sample") as caught:
-        sample.generate(small, **{"seed": 4, "train": 3, "validation": 2, **arguments})
+        sample.generate(small, **{"seed": 4, "train": 3, "validation": 2, "pairs": 4, "held_out": 1, **arguments})
     assert str(small) in str(caught.value)
     assert contents(small) == before
 
@@ -139,6 +163,10 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         {"validation": 0},
         {"train": 20_211},
         {"validation": 2_001},
+        {"pairs": 0},
+        {"held_out": 0},
+        {"pairs": 100_001},
+        {"held_out": 1_001},
     ],
 )
 def test_number_out_of_range_is_named(tmp_path: Path, arguments: dict[str, int]) -> None:
@@ -175,7 +203,7 @@ def test_kill_leaves_no_folder_under_the_final_name(tmp_path: Path) -> None:
     process.wait()
     assert list(tmp_path.rglob("ADE_train_*.png")), "it was killed before it wrote anything"
     assert not (tmp_path / "new").exists()
-    sample.generate(tmp_path / "new", train=1, validation=1)
+    sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1)
     assert ade20k.summary(tmp_path / "new").state == "sample"
 
 
@@ -217,7 +245,7 @@ def test_loser_of_a_race_against_something_else_says_so(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(sample, "_write_ade20k", rival)
     with pytest.raises(DataError, match="cannot be written") as caught:
-        sample.generate(tmp_path / "new", train=1, validation=1)
+        sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1)
     assert str(tmp_path / "new") in str(caught.value)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
 

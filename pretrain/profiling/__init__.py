@@ -1,0 +1,1 @@
+"""What a training step costs, part by part, beside the same step done plainly (``make bench-pretrain``)."""
