@@ -50,6 +50,18 @@ TextHeadsOption = Annotated[
     int | None, typer.Option(min=1, help="Attention heads of the text tower, for unpublished sizes.")
 ]
 
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+ExistingOption = Annotated[
+    Literal["skip", "resume", "overwrite"],
+    typer.Option(help="A run that is there: resume takes it up, skip leaves it, overwrite begins anew."),
+]
+LauncherOption = Annotated[
+    Literal["none", "pytorch", "slurm"],
+    typer.Option(help="Several processes: pytorch starts --nproc of them or works under torchrun, slurm under srun."),
+]
+NprocOption = Annotated[int | None, typer.Option(min=1, help="Processes that --launcher pytorch starts here.")]
+
 
 def say(line: str) -> None:
     """One line for the user, on stderr: stdout is for results."""
@@ -79,14 +91,9 @@ def run(
     out: OutOption = Path("results"),
     limit: Annotated[int | None, typer.Option(min=1, help="Score only the first N samples.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small and short: does it run at all?")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation.")
-    ] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    existing: Annotated[
-        Literal["skip", "resume", "overwrite"],
-        typer.Option(help="A run that is there: resume takes it up, skip leaves it, overwrite begins anew."),
-    ] = "resume",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    existing: ExistingOption = "resume",
     pictures: Annotated[int, typer.Option(min=0, help="Save this many pictures.")] = 0,
     override: Annotated[
         list[str] | None, typer.Option("-o", metavar="FIELD=VALUE", help="Override a protocol field.")
@@ -192,6 +199,42 @@ def demo(out: OutOption = Path("results/demo")) -> None:
     table(1, out)
 
 
+@app.command()
+def pretrain(
+    config: Annotated[str, typer.Argument(help="A config of mm_configs/pretrain, or a .py or .json file.")],
+    data_root: DataOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the run. Default: results/pretrained/CONFIG-seedN.")
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Where paper and released code differ: default, released or paper.")
+    ] = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    existing: ExistingOption = "resume",
+    launcher: LauncherOption = "none",
+    nproc: NprocOption = None,
+    override: Annotated[list[str] | None, typer.Option("-o", metavar="FIELD=VALUE", help="Override a field.")] = None,
+) -> None:
+    """Train a dual encoder from image-text pairs; it leaves a checkpoint that `bench run` can evaluate.
+
+    Without --data-root the pairs of the generated sample are used.
+    """
+    from benchmarks.data.sample import ensure
+    from benchmarks.engine.launch import check_launcher, default_processes, must_relaunch, relaunch
+    from pretrain.training import PretrainJob, check
+    from pretrain.training import pretrain as train
+
+    check_launcher(launcher, nproc)
+    overrides = (*([f"preset={preset}"] if preset else []), *(override or []))
+    job = PretrainJob(config, data_root or ensure(), out, seed, device, launcher, overrides)
+    if must_relaunch(launcher):
+        processes = nproc or default_processes()
+        check(job, processes)  # what is refused is refused once, and not by every process
+        relaunch(sys.argv[1:], processes)
+    train(job, existing, say)
+
+
 @checkpoint_app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="Checkpoint file or exported folder.")],
@@ -269,9 +312,22 @@ def sample(folder: Annotated[Path, typer.Argument(help="Folder to write, new or 
     console.print(str(folder), highlight=False, soft_wrap=True)
 
 
+@data_app.command(name="convert-yfcc")
+def convert_yfcc(
+    metadata: Annotated[Path, typer.Argument(help="The released pickle file of (id, hash, title, description).")],
+    out: Annotated[Path, typer.Argument(help="Table to write, .parquet or .csv.")],
+) -> None:
+    """Write YFCC15M's released metadata as a table for pretraining. Nothing in the pickle file is executed."""
+    from pretrain.data import convert_metadata
+
+    rows = convert_metadata(metadata, out)
+    console.print(f"{out}: {rows:,} rows", highlight=False, soft_wrap=True)
+
+
 def main() -> None:
     """Entry point: what the user can mend is one line on stderr and exit code 2; a bug keeps its traceback."""
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"(mmcv|mmdet|mmengine|mmseg)\.")
+    for category in (UserWarning, FutureWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(mmcv|mmdet|mmengine|mmseg)\.")
     try:
         app()
     except BenchError as error:

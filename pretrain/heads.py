@@ -9,7 +9,7 @@ from timm.layers import LayerNorm
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from pretrain.towers import gather_tokens, split_heads
+from pretrain.towers import after, attend, gather_tokens, run_mlp, split_heads
 
 
 class ProjectionHead(nn.Module):
@@ -39,7 +39,9 @@ class ProjectionHead(nn.Module):
 
     def bottleneck(self, tokens: Tensor) -> Tensor:
         """Tokens (..., width) to unit vectors (..., bottleneck)."""
-        return F.normalize(self.mlp(tokens).float(), dim=-1)
+        first, activation, second, _, third = self.mlp
+        hidden = after(activation, third, after(activation, second, first(tokens)))
+        return F.normalize(hidden.float(), dim=-1)
 
     def directions(self) -> Tensor:
         """The unit vectors of the last layer, (prototypes, bottleneck)."""
@@ -122,10 +124,8 @@ class PixelDecoder(nn.Module):
         keys, values = (
             split_heads(part, attention.num_heads) for part in torch.cat([seen, own[:, :, width:]], dim=1).chunk(2, 2)
         )
-        mixed = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
-        tokens = F.embedding(removed, masks) + attention.proj(mixed)
-        tokens = tokens + self.block.mlp(self.block.norm2(tokens))
-        return cast(Tensor, self.norm(tokens))
+        tokens = F.embedding(removed, masks) + attention.proj(attend(queries, keys, values))
+        return cast(Tensor, self.norm(tokens + run_mlp(self.block, tokens)))
 
     def all_tokens(self, latent: Tensor, keep: Tensor, removed: Tensor) -> Tensor:
         """Class token and every patch after the last norm, in raster order (B, N + 1, D)."""

@@ -67,6 +67,61 @@ def split_heads(vectors: Tensor, heads: int) -> Tensor:
     return cast(Tensor, vectors.unflatten(2, (heads, -1))).transpose(1, 2)
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention: (B, heads, N, d), (B, heads, M, d) twice, to (B, N, heads * d).
+
+    torch's fused attention, but for training on the CPU: there its backward pass is three to five times slower (in
+    bfloat16) than that of the few products it is made of, and the tens of kept tokens make small matrices.
+
+    Args:
+        query: of the N tokens that ask.
+        key: of the M tokens that are seen.
+        value: of the same.
+        mask: (N, M) added to the scores.
+    """
+    if query.device.type == "cpu" and torch.is_grad_enabled():
+        scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
+        mixed = (scores if mask is None else scores + mask).softmax(dim=3) @ value
+    else:
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return mixed.transpose(1, 2).flatten(2)
+
+
+def run_block(block: Any, tokens: Tensor) -> Tensor:
+    """A block of timm's ViT without layer scale and drop path: tokens (B, N, D) to the same."""
+    attention = block.attn
+    projected = after(block.norm1, attention.qkv, tokens)
+    query, key, value = (split_heads(part, attention.num_heads) for part in projected.chunk(3, dim=2))
+    tokens = tokens + attention.proj(attend(query, key, value))
+    return tokens + run_mlp(block, tokens)
+
+
+def run_mlp(block: Any, tokens: Tensor) -> Tensor:
+    """The second half of such a block, without the residual."""
+    return after(block.mlp.act, block.mlp.fc2, after(block.norm2, block.mlp.fc1, tokens))
+
+
+def after(cheap: Any, linear: Any, inputs: Tensor) -> Tensor:
+    """``linear(cheap(inputs))``; what lies between them is computed again in the backward pass and not kept.
+
+    Norms and activations cost next to nothing, and their results are most of what a block would keep. The second
+    time, the product itself is not done: the recomputation stops as soon as its input is there. Under autocast the
+    weights are cast here, once, and not again in the recomputation.
+    """
+    weights = _autocast(linear.weight), _autocast(linear.bias)
+    return cast(Tensor, checkpoint(_compose, cheap, inputs, *weights, use_reentrant=False, preserve_rng_state=False))
+
+
+def _compose(cheap: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.linear(cheap(inputs), weight, bias)
+
+
+def _autocast(weight: Tensor) -> Tensor:
+    """A weight in the dtype that products have here."""
+    kind = weight.device.type
+    return weight.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else weight
+
+
 def image_tokens(trunk: Any, patches: Tensor, checkpoint_blocks: bool = False, keep: Tensor | None = None) -> Tensor:
     """Class token and patches after the last norm; with ``keep``, nothing is computed for the other patches.
 
@@ -81,14 +136,17 @@ def image_tokens(trunk: Any, patches: Tensor, checkpoint_blocks: bool = False, k
     """
     tokens = embed_patches(trunk, patches, keep)
     for block in trunk.blocks:
-        tokens = checkpoint(block, tokens, use_reentrant=False) if checkpoint_blocks else block(tokens)
+        tokens = (
+            checkpoint(run_block, block, tokens, use_reentrant=False) if checkpoint_blocks else run_block(block, tokens)
+        )
     return cast(Tensor, trunk.norm(tokens))
 
 
 def teacher_tokens(trunk: Any, patches: Tensor, last_layer_attention: bool = False) -> tuple[Tensor, Tensor]:
     """All tokens after the last norm, and the attention of the class token to every patch (eq. 9).
 
-    Only the class token's row of each attention matrix is formed; the fused attention does the rest.
+    Only the class token's row of each attention matrix is formed; the fused attention does the rest. Needs no gradients
+    (call it under ``torch.no_grad``): the residual stream is updated in place.
 
     Args:
         trunk: timm ``VisionTransformer``.
@@ -107,12 +165,23 @@ def teacher_tokens(trunk: Any, patches: Tensor, last_layer_attention: bool = Fal
             split_heads(part, attention.num_heads) for part in attention.qkv(block.norm1(tokens)).chunk(3, dim=2)
         )
         if not last_layer_attention or index == len(trunk.blocks) - 1:
-            scores = (query[:, :, :1] * attention.scale) @ key.transpose(2, 3)
-            rows.append(scores.float().softmax(dim=3)[:, :, 0, 1:].mean(dim=1))
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tokens = tokens + attention.proj(mixed)
-        tokens = tokens + block.mlp(block.norm2(tokens))
+            rows.append(_class_row(query, key))
+        tokens += attention.proj(attend(query, key, value))
+        tokens += block.mlp(block.norm2(tokens))
     return trunk.norm(tokens), torch.stack(rows).mean(dim=0)
+
+
+def _class_row(query: Tensor, key: Tensor) -> Tensor:
+    """The attention of the class token to every patch, (B, N), the mean over heads; from (B, heads, N + 1, d) twice.
+
+    All heads' products in one: the class token's query, each head's channels in a column of their own, is multiplied
+    with the keys as they lie in memory.
+    """
+    batch, heads, _, channels = query.shape
+    first = query[:, :, 0] * channels**-0.5
+    columns = torch.diag_embed(first.transpose(1, 2)).transpose(1, 2)  # (B, heads, d, heads)
+    scores = key.transpose(1, 2).reshape(batch, -1, heads * channels) @ columns.reshape(batch, -1, heads)
+    return scores.float().softmax(dim=1)[:, 1:].mean(dim=2)
 
 
 def trim_padding(tokens: Tensor) -> Tensor:
@@ -124,6 +193,15 @@ def trim_padding(tokens: Tensor) -> Tensor:
     positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     longest = int(((tokens != 0) * positions).max())
     return tokens[:, : max(longest, 1)]
+
+
+def _run_text_block(block: Any, hidden: Tensor, mask: Tensor) -> Tensor:
+    """A block of open_clip's text transformer: (B, T, D) to the same."""
+    attention = block.attn
+    projected = F.linear(block.ln_1(hidden), attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = (split_heads(part, attention.num_heads) for part in projected.chunk(3, dim=2))
+    hidden = hidden + attention.out_proj(attend(query, key, value, mask.to(query.dtype)))
+    return hidden + cast(Tensor, block.mlp(block.ln_2(hidden)))
 
 
 def encode_text(online: Any, tokens: Tensor, transformer: Any = None, projection: Tensor | None = None) -> Tensor:
@@ -140,6 +218,7 @@ def encode_text(online: Any, tokens: Tensor, transformer: Any = None, projection
     """
     length = tokens.shape[1]
     hidden = online.token_embedding(tokens) + online.positional_embedding[:length]
-    hidden = (transformer or online.transformer)(hidden, attn_mask=online.attn_mask[:length, :length])
+    for block in (transformer or online.transformer).resblocks:
+        hidden = _run_text_block(block, hidden, online.attn_mask[:length, :length])
     last = hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)]
     return cast(Tensor, online.ln_final(last) @ (online.text_projection if projection is None else projection))

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from mmengine.dist import get_rank, is_main_process
+from mmengine.dist import all_reduce_dict, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
@@ -23,6 +23,17 @@ class IterationSeedHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed every generator for this iteration."""
         seed_all(derived_seed(Purpose.ITERATION, runner.seed, batch_idx, get_rank()))
+
+
+@HOOKS.register_module()
+class MeanLossHook(Hook):
+    """Averages what a training step reports over all processes, before MMEngine logs it."""
+
+    priority = "HIGHEST"
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Replace each 0-d value in ``outputs``."""
+        all_reduce_dict(outputs, op="mean")
 
 
 @HOOKS.register_module()
@@ -103,12 +114,15 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advance by one iteration."""
-        hub = runner.message_hub
-        loss = hub.get_scalar("train/loss").mean(20)
-        lr = max(group["lr"] for group in runner.optim_wrapper.optimizer.param_groups)
-        note = f"loss {loss:.3f}  lr {lr:.1e}"
+        note = self.note(runner)
         self.bar.update(self.training, completed=batch_idx + 1, note=note)
         self._line(f"train {batch_idx + 1}/{runner.max_iters}  {note}")
+
+    def note(self, runner: Any) -> str:
+        """What is said of the iterations just done: the mean loss of the last 20, and the learning rate."""
+        loss = runner.message_hub.get_scalar("train/loss").mean(20)
+        lr = max(group["lr"] for group in runner.optim_wrapper.optimizer.param_groups)
+        return f"loss {loss:.3f}  lr {lr:.1e}"
 
     def after_train(self, runner: Any) -> None:
         """Training is over."""

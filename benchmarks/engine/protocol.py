@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Iterable, Mapping
+from json import JSONDecodeError
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +16,25 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 def read_config(name: str) -> dict[str, Any]:
     """The fields of ``mm_configs/<name>.py``, its bases merged in (MMEngine's rules)."""
+    return read_config_file(shipped("mm_configs") / f"{name}.py")
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """The fields of a config file, ``.py`` or ``.json``, its bases merged in (MMEngine's rules).
+
+    A ``.py`` config is a program and is run.
+
+    Raises:
+        OptionError: there is no such file, or it is not in the language its suffix names.
+    """
     from mmengine.config import Config
 
-    fields: dict[str, Any] = Config.fromfile(shipped("mm_configs") / f"{name}.py").to_dict()
+    if path.suffix not in (".py", ".json") or not path.is_file():
+        raise OptionError(f"{path}: no such config file; name a .py or .json file")
+    try:
+        fields: dict[str, Any] = Config.fromfile(path).to_dict()
+    except (SyntaxError, JSONDecodeError) as error:
+        raise OptionError(f"{path}: {error}; mend the file") from error
     return fields
 
 
@@ -74,10 +92,35 @@ def load_protocol(name: str, schema: type[Schema], quick: bool = False, override
     fields = read_config(name)
     small = fields.pop("quick")
     fields = merge(fields, small) if quick else fields
+    return validated(name, schema, merge(fields, parse_overrides(overrides)))
+
+
+def validated(name: str, schema: type[Schema], fields: Mapping[str, Any]) -> Schema:
+    """``fields`` as a ``schema``.
+
+    Args:
+        name: of the config, for the message.
+        schema: the fields that must be there; an unknown or missing one is an error.
+        fields: nested values by name.
+
+    Raises:
+        OptionError: a field is unknown, missing, of the wrong type or out of range; the line has its full path.
+    """
     try:
-        return schema.model_validate(merge(fields, parse_overrides(overrides)))
+        return schema.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(sorted(schema.model_fields))
+        known = ", ".join(sorted(_section(schema, first["loc"]).model_fields))
         raise OptionError(f"{name}: field {field}: {first['msg']} (fields: {known})") from error
+
+
+def _section(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The schema of the innermost section on the way to ``location``."""
+    for part in location[:-1]:
+        field = schema.model_fields.get(str(part))
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            break
+        schema = kind
+    return schema

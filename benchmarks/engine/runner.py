@@ -1,16 +1,18 @@
 """MMEngine's Runner with a safe, exact resume and a quiet terminal."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper, revert_sync_batchnorm
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
 
-from benchmarks.engine import loop, sampling  # noqa: F401 (registers them)
+from benchmarks.engine import loop, sampling, schedule  # noqa: F401 (registers them)
 from benchmarks.engine.hooks import ProgressHook
 from benchmarks.engine.state import load_state
 from benchmarks.errors import RecordError
@@ -50,7 +52,7 @@ class BenchRunner(Runner):
         fields = [
             "model", "work_dir", "train_dataloader", "train_cfg", "test_dataloader", "test_cfg", "test_evaluator",
             "optim_wrapper", "param_scheduler", "default_hooks", "custom_hooks", "launcher", "env_cfg",
-            "log_level", "visualizer", "default_scope", "randomness", "experiment_name",
+            "log_level", "log_processor", "visualizer", "default_scope", "randomness", "experiment_name",
         ]  # fmt: skip
         state_folder = Path(cfg.state_folder)
         return cls(**{name: cfg.get(name) for name in fields}, cfg=cfg, device=device, state_folder=state_folder)
@@ -81,10 +83,15 @@ class BenchRunner(Runner):
         """Nothing: the visualiser has written the same config already (``vis_data/config.py``)."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
-        """Move the model to the told device; on one process SyncBN becomes BN, else wrap as MMEngine does."""
-        if self.distributed:
-            return super().wrap_model(model_wrapper_cfg, model)
-        return revert_sync_batchnorm(model.to(self.device))
+        """Move the model to the told device; on one process SyncBN becomes BN, else gradients are averaged by DDP.
+
+        MMEngine's own takes the device from its guess and hands a GPU's number to DDP on the CPU too.
+        """
+        model = model.to(self.device)
+        if not self.distributed:
+            return revert_sync_batchnorm(model)
+        devices = [self.device] if self.device.type == "cuda" else None
+        return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     @property
     def bare_model(self) -> torch.nn.Module:
@@ -105,9 +112,19 @@ class BenchRunner(Runner):
 
     def train_and_test(self) -> None:
         """Train, or take up training, then score; whatever happens, the terminal is left usable."""
-        try:
+        with self._terminal():
             self.train()
             self.test()
+
+    def train_only(self) -> None:
+        """Train, or take up training; whatever happens, the terminal is left usable."""
+        with self._terminal():
+            self.train()
+
+    @contextmanager
+    def _terminal(self) -> Iterator[None]:
+        try:
+            yield
         finally:
             for hook in self.hooks:
                 if isinstance(hook, ProgressHook):

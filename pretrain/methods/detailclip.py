@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from pretrain.heads import PixelDecoder, ProjectionHead, head_multiply_adds
 from pretrain.losses import Centers, contrastive, distillation, patch_targets, reconstruction
@@ -183,8 +184,9 @@ class DetailCLIP(Method):
     @torch.no_grad()
     def update_teacher(self, momentum: float) -> None:
         """teacher <- momentum * teacher + (1 - momentum) * online, all tensors at once."""
-        ema, online = zip(*self.averaged(), strict=True)
-        torch._foreach_lerp_(list(ema), list(online), 1 - momentum)
+        with record_function("step/ema"):
+            ema, online = zip(*self.averaged(), strict=True)
+            torch._foreach_lerp_(list(ema), list(online), 1 - momentum)
 
     def averaged(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Each averaged tensor with the online one that it follows."""
@@ -200,20 +202,24 @@ class DetailCLIP(Method):
         fields = self.fields
         views = batch.views.transpose(0, 1).flatten(0, 1)  # (2B, 3, S, S), u before v
         patches = patch_vectors(views, self.image.patch_size)
-        taught = self._teach(batch, patches)
-        removal = remove_tokens(taught.attention, fields.removal)
-        latent = image_tokens(self.online.visual.trunk, patches, self.checkpoint_blocks, removal.keep)
-        images = self.online.visual.head(latent[:, 0])
-        texts = encode_text(self.online, trim_padding(batch.tokens))
-        terms = {"clip": self._clip(images, texts)}
+        with record_function("step/teacher"):
+            taught = self._teach(batch, patches)
+            removal = remove_tokens(taught.attention, fields.removal)
+        with record_function("step/student"):
+            latent = image_tokens(self.online.visual.trunk, patches, self.checkpoint_blocks, removal.keep)
+            images = self.online.visual.head(latent[:, 0])
+        with record_function("step/text"):
+            texts = encode_text(self.online, trim_padding(batch.tokens))
         decoded = None
         if fields.alpha_patch or fields.alpha_reconstruction:
-            decoded = self.decoder(latent, removal.keep, removal.removed)
-        if decoded is not None and fields.alpha_reconstruction:
-            target = patch_targets(views, removal.removed, self.image.patch_size, fields.pixel_target == "normalised")
-            terms["reconstruction"] = reconstruction(self.decoder.predict(decoded), target, fields.reconstruction_scale)
+            with record_function("step/decoder"):
+                decoded = self.decoder(latent, removal.keep, removal.removed)
         traced = self._trace(latent, removal, taught, images, texts) if trace else {}
-        terms |= self._distil(latent, decoded, removal, taught)
+        with record_function("step/heads and losses"):
+            terms = {"clip": self._clip(images, texts)}
+            if decoded is not None and fields.alpha_reconstruction:
+                terms["reconstruction"] = self._reconstruct(views, decoded, removal)
+            terms |= self._distil(latent, decoded, removal, taught)
         weights = {
             "clip": fields.clip_weight,
             "cls": fields.alpha_cls,
@@ -222,6 +228,12 @@ class DetailCLIP(Method):
         }
         total = torch.stack([weight * terms[name] for name, weight in weights.items() if name in terms]).sum()
         return {**terms, "total": total, **traced}
+
+    def _reconstruct(self, views: Tensor, decoded: Tensor, removal: Removal) -> Tensor:
+        """The pixels of the removed patches against those of the view itself (eq. 8)."""
+        normalised = self.fields.pixel_target == "normalised"
+        target = patch_targets(views, removal.removed, self.image.patch_size, normalised)
+        return reconstruction(self.decoder.predict(decoded), target, self.fields.reconstruction_scale)
 
     @torch.no_grad()
     def _teach(self, batch: Batch, patches: Tensor) -> _Taught:

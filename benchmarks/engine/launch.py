@@ -1,0 +1,123 @@
+"""Several processes for one training: starting them, joining them, and which of them speaks."""
+
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any, Literal, NoReturn
+
+import torch
+
+from benchmarks.engine.device import choose_device
+from benchmarks.errors import OptionError
+
+Launcher = Literal["none", "pytorch", "slurm"]
+
+
+def check_launcher(launcher: Launcher, processes: int | None) -> None:
+    """Refuse what cannot be launched.
+
+    Args:
+        launcher: how the processes of a training are started.
+        processes: how many are to be started on this machine, where that was told.
+
+    Raises:
+        OptionError: ``processes`` without ``pytorch`` or other than torchrun's, or a launcher whose environment is
+            not there.
+    """
+    if processes is not None and launcher != "pytorch":
+        raise OptionError(f"--nproc {processes}: only --launcher pytorch starts processes")
+    if processes is not None and launched() and processes != int(os.environ["LOCAL_WORLD_SIZE"]):
+        raise OptionError(f"--nproc {processes}: torchrun started {os.environ['LOCAL_WORLD_SIZE']}; leave --nproc out")
+    if launcher == "slurm" and "SLURM_PROCID" not in os.environ:
+        raise OptionError("--launcher slurm: this is not a Slurm task; start the command with srun")
+    if launcher == "slurm" and not torch.cuda.is_available():
+        raise OptionError("--launcher slurm: this task has no GPU; ask Slurm for one a task")
+    if launcher == "none" and launched():
+        raise OptionError("this process was started by torchrun; add --launcher pytorch")
+
+
+def launched() -> bool:
+    """Whether torchrun (or :func:`relaunch`) started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def must_relaunch(launcher: Launcher) -> bool:
+    """Whether this process is only to start the ones that train."""
+    return launcher == "pytorch" and not launched()
+
+
+def default_processes() -> int:
+    """One for each GPU here, or a single one."""
+    return max(torch.cuda.device_count(), 1)
+
+
+def relaunch(arguments: Sequence[str], processes: int) -> NoReturn:
+    """Run ``python -m benchmarks.cli`` with ``arguments`` in several processes, as torchrun would, and exit as they do.
+
+    The processes share the machine's cores unless OMP_NUM_THREADS says otherwise.
+
+    Args:
+        arguments: of the command, its name left out.
+        processes: how many.
+
+    Raises:
+        SystemExit: always; the code is 0, or that of the process that failed first.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // processes, 1)))
+    # The processes have said what was wrong; a report of the launcher's own would bury it.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        max_restarts=0, run_id=str(uuid.uuid4()),
+    )  # fmt: skip
+    try:
+        elastic_launch(config, sys.executable)("-m", "benchmarks.cli", *arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        sys.exit(failure.exitcode)
+    sys.exit(0)
+
+
+def join(launcher: Launcher, device: str) -> torch.device:
+    """Become one of the training's processes, and tell which device is this one's.
+
+    Processes on the CPU talk through gloo, on GPUs through nccl, each with the GPU of its local rank.
+
+    Args:
+        launcher: how this process was started.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or, without launcher, ``"cuda:N"``.
+
+    Raises:
+        OptionError: the device is unknown, is not here, or is a numbered one though each process takes its own.
+    """
+    chosen = choose_device(device)
+    if launcher == "none":
+        return chosen
+    if ":" in device:
+        raise OptionError(f"--device {device}: each process takes a GPU of its own; write auto or cuda")
+    if chosen.type == "cpu":
+        torch.distributed.init_process_group("gloo")
+        return chosen
+    return _join_on_gpu(launcher)
+
+
+def _join_on_gpu(launcher: Launcher) -> torch.device:
+    """MMEngine's start of process groups, which knows Slurm's variables."""
+    from mmengine.dist import init_dist
+
+    init_dist(launcher, backend="nccl")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+
+def from_main(value: Any) -> Any:
+    """The ``value`` that the main process has, on every process."""
+    from mmengine.dist import broadcast_object_list
+
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]

@@ -1,0 +1,8 @@
+"""DetailCLIP on the generated sample: about three minutes on two cores. It shows that the chain works."""
+
+_base_ = ["_base_/tiny.py", "_base_/sample.py"]
+
+method = "detailclip"
+preset = "default"
+row = None
+fields = dict(head=dict(hidden=256, bottleneck=64, prototypes=1024), decoder_heads=4)

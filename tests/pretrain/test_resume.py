@@ -1,0 +1,83 @@
+"""A pretraining that was killed and taken up ends with the very same bits as one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.engine.runner import STATE_FILE
+from benchmarks.engine.state import load_state
+from pretrain.training import CHECKPOINT
+from tests.engine.test_resume import assert_same, iterations_done
+from tests.pretrain.toy import Toy, train, write_pairs
+
+RANDOM = "fields.dropout=0.5"  # so that a generator in another state would show
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "data")
+
+
+def assert_same_end(out: Path, whole: Path) -> None:
+    assert_same(load_state(out / STATE_FILE), load_state(whole / STATE_FILE))
+    assert (out / CHECKPOINT).read_bytes()[-1000:] == (whole / CHECKPOINT).read_bytes()[-1000:]
+
+
+@pytest.mark.parametrize("device_batch", [4, 2])
+def test_interrupted_within_an_epoch(
+    monkeypatch: pytest.MonkeyPatch, root: Path, tmp_path: Path, device_batch: int
+) -> None:
+    """States are written every 3 steps of 4 pairs out of 10: never at the end of a pass, always between two steps."""
+    overrides = (RANDOM, f"execution.device_batch={device_batch}")
+    train(root, tmp_path / "whole", *overrides)
+    after_step = Toy.after_step
+
+    def interrupt(self: Toy) -> None:
+        after_step(self)
+        if self.steps_done == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Toy, "after_step", interrupt)
+    for steps_left in (10, 7):  # begun, then taken up at step 3; each time stopped after five steps
+        with pytest.raises(KeyboardInterrupt):
+            train(root, tmp_path / "parts", *overrides)
+        assert iterations_done(tmp_path / "parts") == (10 - steps_left + 3) * (4 // device_batch)
+        assert not (tmp_path / "parts" / CHECKPOINT).exists()
+    monkeypatch.undo()
+    assert "begun but not finished" in train(root, tmp_path / "parts", *overrides, existing="skip")[-1]
+    train(root, tmp_path / "parts", *overrides)
+    assert_same_end(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_killed_after_the_last_step_and_before_the_checkpoint(root: Path, tmp_path: Path) -> None:
+    train(root, tmp_path / "out")
+    before = (tmp_path / "out" / CHECKPOINT).read_bytes()
+    (tmp_path / "out" / CHECKPOINT).unlink()
+    train(root, tmp_path / "out")
+    assert (tmp_path / "out" / CHECKPOINT).read_bytes() == before
+
+
+@pytest.mark.slow
+def test_kill_9_at_three_random_moments(root: Path, tmp_path: Path) -> None:
+    overrides = (RANDOM, "fields.pause=0.1", "training.epochs=16", "execution.workers=1")
+    train(root, tmp_path / "whole", *overrides)
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "tests.pretrain.toy", str(root), str(killed), "none", *overrides]
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before, deadline = iterations_done(killed), time.monotonic() + 120
+        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(moments.random() * 0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 0 < iterations_done(killed) < 40, "the kill must hit a run under way"
+    subprocess.run(command, check=True, capture_output=True)
+    assert_same_end(killed, tmp_path / "whole")
