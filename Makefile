@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench-backbone clean
+.PHONY: setup demo test check bench-backbone bench-pretrain clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,10 @@ check: $(STAMP)
 
 bench-backbone: $(STAMP)
 	$(BIN)/python -m benchmarks.dense.profile
+
+# Needs an otherwise idle machine; about ten minutes on two cores.
+bench-pretrain: $(STAMP)
+	$(BIN)/python -m pretrain.profiling.step
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

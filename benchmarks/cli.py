@@ -185,14 +185,25 @@ def table(
 
 @app.command()
 def demo(out: OutOption = Path("results/demo")) -> None:
-    """The whole way on embedded data: a tiny random checkpoint, ADE20K-style scenes, records, Table 1."""
-    from benchmarks.checkpoints import ensure_tiny
-    from benchmarks.data.sample import ensure
+    """The whole way on embedded data: pretrain a tiny DetailCLIP, evaluate it, records, Table 1."""
+    from benchmarks.checkpoints import load_checkpoint
+    from benchmarks.data.sample import ensure, held_out_folder
+    from benchmarks.display import predictions_line
     from benchmarks.run import Job
     from benchmarks.suite import get
+    from benchmarks.zeroshot.classification import classify_folder
+    from pretrain.training import PretrainJob
+    from pretrain.training import pretrain as train
 
-    checkpoint, data_root = ensure_tiny(), ensure()
-    say(f"checkpoint: {checkpoint} (random weights)\ndata: {data_root} (generated)")
+    data_root = ensure()
+    say(f"data: {data_root} (generated)")
+    job = PretrainJob("detailclip_tiny_sample", data_root, out / "pretrained")
+    train(job, "resume", say)
+    checkpoint = job.folder / "checkpoint.safetensors"
+    found = classify_folder(
+        load_checkpoint(checkpoint), held_out_folder(data_root), ("a photo of a {}", "a picture of a {}")
+    )
+    console.print(predictions_line(found), highlight=False, soft_wrap=True)
     ids = ("ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune")
     jobs = [Job(get(name), checkpoint, data_root, quick=True, pictures=4) for name in ids]
     _run_jobs(jobs, out, "resume")
@@ -214,6 +225,14 @@ def pretrain(
     existing: ExistingOption = "resume",
     launcher: LauncherOption = "none",
     nproc: NprocOption = None,
+    masks: Annotated[
+        int | None,
+        typer.Option("--show-masks", min=1, help="Train nothing: draw what the student sees of N pairs to OUT/masks."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="With --show-masks: weights to draw with. Default: OUT's, else those a run begins with."),
+    ] = None,
     override: Annotated[list[str] | None, typer.Option("-o", metavar="FIELD=VALUE", help="Override a field.")] = None,
 ) -> None:
     """Train a dual encoder from image-text pairs; it leaves a checkpoint that `bench run` can evaluate.
@@ -226,8 +245,15 @@ def pretrain(
     from pretrain.training import pretrain as train
 
     check_launcher(launcher, nproc)
+    if checkpoint and masks is None:
+        raise OptionError("--checkpoint: belongs to --show-masks N; a training begins with random weights")
     overrides = (*([f"preset={preset}"] if preset else []), *(override or []))
     job = PretrainJob(config, data_root or ensure(), out, seed, device, launcher, overrides)
+    if masks is not None:
+        from pretrain.pictures import show_masks
+
+        console.print(str(show_masks(job, checkpoint, masks, say)), highlight=False, soft_wrap=True)
+        return
     if must_relaunch(launcher):
         processes = nproc or default_processes()
         check(job, processes)  # what is refused is refused once, and not by every process
@@ -254,9 +280,12 @@ def inspect(
 def export(
     path: Annotated[Path, typer.Argument(help="Checkpoint to export; with --relocate, an exported folder.")],
     to: Annotated[
-        Literal["open_clip", "backbone"] | None, typer.Option(help="open_clip: both towers. backbone: timm ViT.")
+        Literal["open_clip", "backbone", "released"] | None,
+        typer.Option(help="open_clip: both towers. backbone: timm ViT. released: the training code's own file."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; for released, a file. Default: STEM-FORM.")
+    ] = None,
     tower: TowerOption = None,
     image_heads: ImageHeadsOption = None,
     text_heads: TextHeadsOption = None,
@@ -264,7 +293,7 @@ def export(
         bool, typer.Option("--relocate", help="Only rewrite the path inside an export that was moved.")
     ] = False,
 ) -> None:
-    """Write a checkpoint as safetensors that plain open_clip or timm can load."""
+    """Write a checkpoint as safetensors that plain open_clip or timm can load, or as DetailCLIP's code has it."""
     from benchmarks.checkpoints import export_checkpoint, relocate_export
 
     if relocate:
@@ -272,10 +301,27 @@ def export(
         say(f"{path}: paths inside now point here")
         return
     if to is None:
-        raise OptionError("--to: choose open_clip or backbone")
-    target = out or Path(f"{path.stem}-{to}")
-    written = export_checkpoint(path, to, target, tower, image_heads, text_heads)
+        raise OptionError("--to: choose open_clip, backbone or released")
+    if to == "released":
+        told = {"--tower": tower, "--image-heads": image_heads, "--text-heads": text_heads}
+        written = _export_released(path, out or Path(f"{path.stem}-released.pt"), told)
+    else:
+        written = export_checkpoint(path, to, out or Path(f"{path.stem}-{to}"), tower, image_heads, text_heads)
     console.print(str(written), highlight=False, soft_wrap=True)
+
+
+def _export_released(path: Path, out: Path, told: dict[str, str | int | None]) -> Path:
+    """A pretraining checkpoint, whole, as the released code keeps it.
+
+    Raises:
+        OptionError: a part or its heads were asked for.
+    """
+    from pretrain.checkpoint import export_released
+
+    for option, value in told.items():
+        if value is not None:
+            raise OptionError(f"{option} {value}: --to released writes both towers as they are; leave it out")
+    return export_released(path, out)
 
 
 @data_app.command(name="list")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.data.verify import Progress as Report
     from benchmarks.records import Record
     from benchmarks.suite import Benchmark
+    from benchmarks.zeroshot.classification import Predictions
 
 NOT_BUILT = "[dim]not built yet[/]"
 
@@ -127,6 +128,15 @@ def result_line(record: "Record") -> str:
         values.append(f"{name} {metric.value:.2f}{interval}")
     warning = "" if record.status == "full" else f"  ({record.status} run: not comparable with the paper)"
     return f"{record.benchmark}  {', '.join(values)}  on {record.counts.scored} images{warning}"
+
+
+def predictions_line(found: "Predictions") -> str:
+    """One line on a classification that fills no cell: how often the nearest class is the true one."""
+    chance = 100 / len(found.classes)
+    return (
+        f"zero-shot top-1 {found.top1:.1f} % on {len(found.files)} held-out generated pictures of "
+        f"{len(found.classes)} classes (chance {chance:.1f} %)"
+    )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A file is written under a temporary name in the same folder, flushed to disk, an
 either the old file, or the new one, and at worst a temporary file that no reader looks at.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -11,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from benchmarks.errors import RecordError
 
 TEMPORARY = ".tmp-"
 """How the names of unfinished files begin."""
@@ -85,6 +88,25 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(leftover)
         else:
             leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes never work on the same run.
+
+    The lock belongs to the process and vanishes with it, so a killed run leaves none behind.
+
+    Raises:
+        RecordError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
+        sweep(folder)
+        yield
 
 
 def sha256_of(path: Path) -> str:

@@ -1,12 +1,11 @@
 """One benchmark × one checkpoint → one record: skip, take up, overwrite."""
 
-import fcntl
 import importlib
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +13,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from benchmarks.engine.protocol import load_protocol
-from benchmarks.errors import OptionError, RecordError
-from benchmarks.files import remove_folder, sweep
+from benchmarks.errors import OptionError
+from benchmarks.files import exclusive, remove_folder
 from benchmarks.records import (
     CheckpointInfo,
     Counts,
@@ -257,22 +256,3 @@ def _runner(benchmark: Benchmark) -> ModuleType:
     """The module that runs ``benchmark``: it has ``plan(job, progress)``."""
     assert benchmark.runner is not None, f"{benchmark.id} has no runner"
     return importlib.import_module(benchmark.runner)
-
-
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two processes never work on the same run.
-
-    The lock belongs to the process and vanishes with it, so a killed run leaves none behind.
-
-    Raises:
-        RecordError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RecordError(f"{folder}: another process is working on this run; wait for it or stop it") from error
-        sweep(folder)
-        yield

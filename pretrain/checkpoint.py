@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from benchmarks.checkpoints import IMAGENET, Embedded, TextArchitecture, VitArchitecture, read_embedded
@@ -97,7 +98,20 @@ def load_pretrained(path: str | Path) -> Method:
     method, text = METHODS.get(str(training.get("method"))), embedded.text
     if method is None or text is None:
         raise CheckpointError(f"{file.path}: made by {training.get('method')!r}, a method this version does not know")
-    model = method(embedded.architecture, text, training["joint"], training["fields"], embedded.preprocessing)
+    try:
+        fields = method.Fields.model_validate(training.get("fields"))
+        joint = int(training["joint"])
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{file.path}: the metadata do not hold the fields of {training['method']} ({first})"
+        ) from None
+    model = method(embedded.architecture, text, joint, fields, embedded.preprocessing)
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    found = {name: value.shape for name, value in file.content.items()}
+    if found != expected:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise CheckpointError(f"{file.path}: weights do not fit the metadata: {', '.join(wrong[:3])}")
     model.load_state_dict(dict(file.content))
     return model
 

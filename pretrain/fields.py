@@ -4,7 +4,7 @@ Their values are in ``mm_configs/pretrain/`` and nowhere else.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -27,7 +27,13 @@ MethodFields = TypeVar("MethodFields", bound=BaseModel)
 FOLDER = "pretrain"
 """Of the configs, inside ``mm_configs``."""
 
-KEEPS_ROW = {"row", "preset", "data", "execution"}
+FREE_TO_CHANGE = {
+    "execution.workers", "execution.checkpoint_blocks", "execution.state_interval", "execution.checkpoint_epochs",
+    "execution.log_interval", "execution.max_broken",
+}  # fmt: skip
+"""Fields that do not decide the outcome: a run may be taken up with other values of them."""
+
+KEEPS_ROW = {"row", "preset", *FREE_TO_CHANGE}
 """What may be overridden while the run still stands for the row its config names: presets are readings of the paper."""
 
 
@@ -105,7 +111,7 @@ class TrainingFields(_Fields):
 
 
 class ExecutionFields(_Fields):
-    """How it is executed. ``device_batch`` decides the result too: contrastive losses compare within a micro-batch."""
+    """How it is executed. ``device_batch`` decides the outcome too: contrastive losses compare within a micro-batch."""
 
     device_batch: Count = Field(description="pairs of a micro-batch, on each process")
     workers: Annotated[int, Field(ge=0)] = Field(description="data-loader processes, for each process")
@@ -113,7 +119,7 @@ class ExecutionFields(_Fields):
     state_interval: Count = Field(description="optimiser steps between two resume states")
     checkpoint_epochs: Count | None = Field(description="epochs between two checkpoints that are kept; None: none")
     log_interval: Count = Field(description="micro-batches between two lines of the log")
-    max_broken: Annotated[int, Field(ge=0)] = Field(description="unreadable images that a process accepts")
+    max_broken: Annotated[int, Field(ge=0)] = Field(description="unusable pairs that a process accepts")
 
 
 class PretrainFields(_Fields, Generic[MethodFields]):
@@ -148,8 +154,8 @@ def shipped_configs() -> list[str]:
 def load_fields(config: str, overrides: Iterable[str] = ()) -> PretrainFields[Any]:
     """The fields of a run: the method's preset, the config over it, the overrides over both.
 
-    An override of the recipe (anything but the preset, ``data`` and ``execution``) takes away the row of the paper that
-    the config names, unless ``row`` is overridden too. An override of ``data.kind`` replaces the whole section.
+    An override of anything that decides the outcome, except the preset, takes away the row of the paper that the
+    config names, unless ``row`` is overridden too. An override of ``data.kind`` replaces the whole section.
 
     Args:
         config: name of a shipped config, or path of a ``.py`` or ``.json`` file.
@@ -163,13 +169,24 @@ def load_fields(config: str, overrides: Iterable[str] = ()) -> PretrainFields[An
     source = changes.get("data")
     if isinstance(source, Mapping) and "kind" in source:
         asked["data"] = source
-    if changes.keys() - KEEPS_ROW and "row" not in changes:
+    if {name for name, _ in leaves(changes)} - KEEPS_ROW and "row" not in changes:
         asked["row"] = None
     name = str(asked.get("method"))
     if name not in METHODS:
         raise OptionError(f"{config}: method {name} is unknown; there is {', '.join(METHODS)}")
     schema: type[PretrainFields[Any]] = PretrainFields[METHODS[name].Fields]  # type: ignore[misc, assignment]
-    return validated(config, schema, merge(_preset(name, asked.get("preset")), asked))
+    preset = asked.get("preset")
+    sections = {} if preset is None else preset_sections(name, str(preset))
+    return validated(config, schema, merge(sections, asked))
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of nested sections with its dotted name."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _read(config: str) -> dict[str, Any]:
@@ -189,14 +206,16 @@ def preset_fields(method: str, preset: str) -> dict[str, Any]:
     Raises:
         OptionError: the method has no such preset.
     """
-    fields: dict[str, Any] = _preset(method, preset)["fields"]
+    fields: dict[str, Any] = preset_sections(method, preset)["fields"]
     return fields
 
 
-def _preset(method: str, preset: str | None) -> Mapping[str, Any]:
-    """The values that a preset gives to the places where paper and release differ."""
-    if preset is None:
-        return {}
+def preset_sections(method: str, preset: str) -> dict[str, Any]:
+    """What a shipped preset says: the sections ``fields``, ``views`` and ``captions``.
+
+    Raises:
+        OptionError: the method has no such preset.
+    """
     folder = shipped("mm_configs") / FOLDER / "presets"
     known = sorted(path.stem.removeprefix(f"{method}_") for path in folder.glob(f"{method}_*.py"))
     if preset not in known:

@@ -81,14 +81,16 @@ class MethodHook(Hook):
 
 @HOOKS.register_module()
 class BrokenImagesHook(Hook):
-    """Counts the images that could not be read and were replaced, and stops when they are too many.
+    """Counts the pairs that could not be used and were replaced, and stops when they are too many.
+
+    Their image cannot be read, or they have no text.
 
     Their names stand in ``broken.txt`` (of process r > 0: ``broken-r.txt``), each once; a run that is taken up goes on
     counting there. The limit is for each process: no process waits for another one's count.
 
     Args:
         folder: where the lists are written.
-        limit: unreadable images that are accepted.
+        limit: unusable pairs that are accepted.
     """
 
     priority = "VERY_HIGH"
@@ -124,14 +126,18 @@ class BrokenImagesHook(Hook):
     def _require_few(self) -> None:
         if len(self.names) > self.limit:
             raise DataError(
-                f"{list(self.names)[-1]}: cannot be read, like {len(self.names) - 1} images before it ({self.path} has "
-                f"them); mend them, or allow more with -o execution.max_broken={2 * len(self.names)}"
+                f"{list(self.names)[-1]}: its image cannot be read or it has no text, like {len(self.names) - 1} pairs "
+                f"before it ({self.path} has them); mend them, or allow more with "
+                f"-o execution.max_broken={2 * len(self.names)}"
             )
 
 
 @HOOKS.register_module()
 class EpochCheckpointHook(Hook):
     """Keeps a checkpoint, ``checkpoint-epoch-NNN.safetensors``, after every ``epochs`` passes over the data.
+
+    The number of steps is rounded down, so that the last step comes a part of a batch before the end of the last pass;
+    it counts as that end.
 
     Args:
         folder: where they are written.
@@ -148,7 +154,7 @@ class EpochCheckpointHook(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Write one if this iteration was the last of the last step of such a pass."""
         step, rest = divmod(batch_idx + 1, self.steps.accumulation)
-        epoch = self.steps.epoch(step)
+        epoch = int(self.training["epochs"]) if step == self.steps.total else self.steps.epoch(step)
         if rest or not is_main_process() or epoch // self.epochs == self.steps.epoch(step - 1) // self.epochs:
             return
         path = self.folder / f"checkpoint-epoch-{epoch:03d}.safetensors"

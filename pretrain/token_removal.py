@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,17 +20,18 @@ _UNITS_SIDE: dict[Granularity, int] = {"block2x2": 2, "patch": 1}
 class RemovalFields(BaseModel):
     """How patches are chosen.
 
-    The defaults are those of the released code; ``granularity="patch", keep_plus_one=False`` is the paper's eq. 9.
-    The released option ``--mask-ratio`` means the share *kept*, and so does ``keep_ratio``.
+    The released code has ``granularity="block2x2", keep_ratio=0.5, keep_plus_one=True``; the paper's eq. 9 is
+    ``granularity="patch", keep_ratio=0.5, keep_plus_one=False``. The released option ``--mask-ratio`` means the share
+    *kept*, and so does ``keep_ratio``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    granularity: Granularity = "block2x2"
+    granularity: Granularity
     """Rank single patches, or cells of 2x2 patches by their mean attention."""
-    keep_ratio: float = Field(default=0.5, gt=0.0, lt=1.0)
+    keep_ratio: Annotated[float, Field(gt=0, lt=1)]
     """Share of the patches (or cells) that is kept, rounded down."""
-    keep_plus_one: bool = True
+    keep_plus_one: bool
     """Keep one patch (or cell) more than ``keep_ratio`` says, as the released code does."""
 
 
@@ -52,7 +53,7 @@ class Removal:
 def removed_count(grid: int, fields: RemovalFields) -> int:
     """How many of the grid x grid patches of an image are removed.
 
-    With the released defaults 96 of 14 x 14; with ``granularity="patch", keep_plus_one=False`` 98.
+    In the released form 96 of 14 x 14, in the paper's 98.
 
     Raises:
         OptionError: the grid does not divide into cells, or everything or nothing would be removed.

@@ -81,7 +81,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     """
     if query.device.type == "cpu" and torch.is_grad_enabled():
         scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
-        mixed = (scores if mask is None else scores + mask).softmax(dim=3) @ value
+        mixed: Tensor = (scores if mask is None else scores + mask).softmax(dim=3) @ value
     else:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2)
@@ -109,7 +109,7 @@ def after(cheap: Any, linear: Any, inputs: Tensor) -> Tensor:
     weights are cast here, once, and not again in the recomputation.
     """
     weights = _autocast(linear.weight), _autocast(linear.bias)
-    return cast(Tensor, checkpoint(_compose, cheap, inputs, *weights, use_reentrant=False, preserve_rng_state=False))
+    return checkpoint(_compose, cheap, inputs, *weights, use_reentrant=False, preserve_rng_state=False)
 
 
 def _compose(cheap: Any, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

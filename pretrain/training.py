@@ -3,9 +3,8 @@
 The named fields of ``PretrainFields`` become a complete MMEngine config here, and nowhere else.
 """
 
-import importlib.util
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,15 +20,15 @@ from torch import nn
 from benchmarks.checkpoints import IMAGENET
 from benchmarks.data.root import require_root
 from benchmarks.engine.device import choose_device
-from benchmarks.engine.launch import Launcher, from_main, join
+from benchmarks.engine.launch import Launcher, from_main, join, said_once
 from benchmarks.engine.precision import Precision, optim_wrapper, precision_used
+from benchmarks.engine.protocol import parse_overrides
 from benchmarks.engine.runner import STATE_FILE, BenchRunner
 from benchmarks.errors import OptionError, RecordError
-from benchmarks.files import remove_folder, write_text
-from benchmarks.run import exclusive
+from benchmarks.files import exclusive, remove_folder, write_text
 from pretrain import hooks  # noqa: F401 (registers them)
 from pretrain.checkpoint import save_checkpoint
-from pretrain.fields import PretrainFields, load_fields
+from pretrain.fields import FREE_TO_CHANGE, PretrainFields, leaves, load_fields
 from pretrain.hooks import Steps
 from pretrain.methods import METHODS, Method
 
@@ -39,12 +38,6 @@ Say = Callable[[str], None]
 CHECKPOINT = "checkpoint.safetensors"
 RECORD = "training.json"
 LOGS = "logs"
-
-FREE_TO_CHANGE = {
-    "execution.workers", "execution.checkpoint_blocks", "execution.state_interval", "execution.checkpoint_epochs",
-    "execution.log_interval", "execution.max_broken",
-}  # fmt: skip
-"""Fields that a run may be taken up with other values of: they do not decide its outcome."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +84,16 @@ class PretrainPlan:
         return precision_used(self.fields.training.precision, self.device)
 
     @property
+    def row(self) -> str | None:
+        """The row of the paper's tables that the checkpoint stands for.
+
+        A step that is made of several micro-batches compares fewer pairs than the row's: it stands for none, unless
+        the user says so.
+        """
+        told = "row" in parse_overrides(self.job.overrides)
+        return self.fields.row if told or self.steps.accumulation == 1 else None
+
+    @property
     def record(self) -> dict[str, Any]:
         """What a checkpoint tells of its making, and ``training.json`` of the run, as JSON-able values."""
         fields, method = self.fields, METHODS[self.fields.method]
@@ -107,7 +110,9 @@ class PretrainPlan:
             "seed": self.job.seed,
             "precision": self.precision,
             "processes": self.processes,
-            "config": fields.model_dump(mode="json"),
+            "device_batch": fields.execution.device_batch,
+            "accumulation": self.steps.accumulation,
+            "config": {**fields.model_dump(mode="json"), "row": self.row},
         }
 
     def config(self) -> Any:
@@ -126,7 +131,10 @@ class PretrainPlan:
                 "log_processor": {"type": "LogProcessor", "by_epoch": False, "window_size": execution.log_interval},
                 "env_cfg": {"cudnn_benchmark": False, "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0}},
                 "randomness": {"seed": self.job.seed},
-                "visualizer": {"type": "Visualizer", "vis_backends": log_backends()},
+                "visualizer": {
+                    "type": "Visualizer",
+                    "vis_backends": [{"type": "LocalVisBackend"}, {"type": "TensorboardVisBackend"}],
+                },
                 "model": model_config(self.fields),
                 "train_dataloader": self._loader(),
                 "train_cfg": {"type": "ResumableIterLoop", "max_iters": self.steps.total * self.steps.accumulation},
@@ -209,14 +217,6 @@ class MethodGroupsConstructor:
         parameters = [{"params": groups[False]}, {"params": groups[True], "weight_decay": 0.0}]
         optimizer = OPTIMIZERS.build({**self.optimizer, "params": parameters})
         return OPTIM_WRAPPERS.build({**self.wrapper, "optimizer": optimizer})
-
-
-def log_backends() -> list[dict[str, Any]]:
-    """Where scalars go: a JSON file, and TensorBoard's format where TensorBoard is installed (it is an extra)."""
-    backends = [{"type": "LocalVisBackend"}]
-    if importlib.util.find_spec("tensorboard"):
-        backends.append({"type": "TensorboardVisBackend"})
-    return backends
 
 
 def model_config(fields: PretrainFields[Any]) -> dict[str, Any]:
@@ -316,14 +316,16 @@ def pretrain(job: PretrainJob, existing: Existing, say: Say) -> Path | None:
         BenchError: config, data or options are not usable, another process works on the same run, or it was begun
             with other fields.
     """
-    checked, path = plan(job), job.folder / CHECKPOINT
+    path = job.folder / CHECKPOINT
+    with said_once(job.launcher):
+        checked = plan(job)
     with _alone(job.folder):
         if not from_main(is_main_process() and _begin(checked, existing, say)):
             return None
         runner = BenchRunner.from_config(checked.config(), checked.device)
         runner.train_only()
         if is_main_process():
-            save_checkpoint(cast(Method, runner.bare_model), path, job.folder.name, checked.record, checked.fields.row)
+            save_checkpoint(cast(Method, runner.bare_model), path, job.folder.name, checked.record, checked.row)
             say(f"evaluate it with: bench run ade20k-linear --checkpoint {path}")
         barrier()
     return path
@@ -355,6 +357,11 @@ def _begin(checked: PretrainPlan, existing: Existing, say: Say) -> bool:
     write_text(path, json.dumps(checked.record, indent=2) + "\n")
     steps = checked.steps
     say(f"{folder}: {steps.total} steps of {steps.batch} out of {steps.images} pairs, {checked.precision}")
+    if checked.row != checked.fields.row:
+        say(
+            f"{folder}: will not stand for {checked.fields.row}: the contrastive loss compares "
+            f"{steps.batch // steps.accumulation} pairs at a time, there {steps.batch}"
+        )
     return True
 
 
@@ -371,22 +378,13 @@ def _require_same(begun: Mapping[str, Any], now: Mapping[str, Any], folder: Path
     """Refuse to take up a run with other fields than it was begun with.
 
     Raises:
-        RecordError: naming the first that differs.
+        RecordError: naming the first that differs, a field of the config before what follows from it.
     """
-    before, after = dict(_leaves(begun)), dict(_leaves(json.loads(json.dumps(now))))
-    for name in sorted(before.keys() | after.keys()):
+    before, after = dict(leaves(begun)), dict(leaves(json.loads(json.dumps(now))))
+    for name in sorted(before.keys() | after.keys(), key=lambda name: (not name.startswith("config."), name)):
         field = name.removeprefix("config.")
         if field not in FREE_TO_CHANGE and before.get(name) != after.get(name):
             raise RecordError(
                 f"{folder}: was begun with {field}={before.get(name)}, now it is {after.get(name)}; take it up as it "
                 "was, name another --out, or begin anew with --existing overwrite"
             )
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of nested sections with its dotted name."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -17,7 +17,7 @@ Range = tuple[float, float]
 class ViewFields(BaseModel):
     """How a view is drawn: crop, flip, colour jitter, grey, blur, solarise, in this order, each by its own chance.
 
-    The defaults are those of the released DetailCLIP, which flips nothing.
+    The values are in the presets of the methods (``mm_configs/pretrain/presets``).
 
     Attributes:
         crop_scale: smallest and largest area of the crop as a share of the image's.
@@ -34,27 +34,29 @@ class ViewFields(BaseModel):
         blur_sigma: its standard deviation is uniform in this range, in pixels of the view.
         solarise_probability: chance that pixel values from the threshold on are inverted.
         solarise_threshold: 0 to 255.
-        teacher_view: ``same``: the teacher sees the very views of the student (released). ``enclosing``: it sees the
-            smallest crop that contains all crops, without colour changes (A-CLIP's form, which the paper describes).
+        teacher_view: ``same``: the teacher's attention is that on the very views of the student (released).
+            ``enclosing``: it is that on the smallest crop that contains all crops, without colour changes (A-CLIP's
+            form, which the paper describes). The teacher's outputs, which the student is compared with, come from
+            the views either way.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    crop_scale: Range = (0.14, 1.0)
-    crop_ratio: Range = (3 / 4, 4 / 3)
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    flip_probability: Probability = 0.0
-    jitter_probability: Probability = 0.8
-    brightness: Strength = 0.4
-    contrast: Strength = 0.4
-    saturation: Strength = 0.2
-    hue: float = Field(default=0.1, ge=0, le=0.5)
-    grey_probability: Probability = 0.2
-    blur_probability: Probability = 0.1
-    blur_sigma: Range = (0.1, 2.0)
-    solarise_probability: Probability = 0.2
-    solarise_threshold: int = Field(default=128, ge=0, le=255)
-    teacher_view: Literal["same", "enclosing"] = "same"
+    crop_scale: Range
+    crop_ratio: Range
+    interpolation: Literal["bicubic", "bilinear"]
+    flip_probability: Probability
+    jitter_probability: Probability
+    brightness: Strength
+    contrast: Strength
+    saturation: Strength
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+    grey_probability: Probability
+    blur_probability: Probability
+    blur_sigma: Range
+    solarise_probability: Probability
+    solarise_threshold: Annotated[int, Field(ge=0, le=255)]
+    teacher_view: Literal["same", "enclosing"]
 
     @model_validator(mode="after")
     def _ordered_ranges(self) -> Self:

@@ -96,6 +96,7 @@ COMMANDS = {
     "inspect": ("checkpoint", "inspect"),
     "export open_clip": ("checkpoint", "export", "--to", "open_clip"),
     "export backbone": ("checkpoint", "export", "--to", "backbone"),
+    "export released": ("checkpoint", "export", "--to", "released"),
 }
 
 
@@ -269,6 +270,54 @@ def test_inspect_and_export(bench: Bench, tmp_path: Path) -> None:
     assert bench("checkpoint", "export", "--relocate", "moved")[0] == 0
     config = json.loads((tmp_path / "moved/open_clip_config.json").read_text())
     assert str(tmp_path / "moved") in config["model_cfg"]["vision_cfg"]["timm_model_name"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `bench pretrain` leaves of a small DetailCLIP."""
+    from pretrain.checkpoint import save_checkpoint
+    from tests.pretrain.tiny import tiny_detailclip
+
+    path = tmp_path_factory.mktemp("run") / "checkpoint.safetensors"
+    save_checkpoint(tiny_detailclip(), path, "run", {"method": "detailclip", "epochs": 2}, None)
+    return path
+
+
+def test_export_in_the_released_layout_and_back(bench: Bench, pretrained: Path, tmp_path: Path) -> None:
+    from pretrain import DetailCLIP
+    from pretrain.checkpoint import load_pretrained
+
+    code, out, err = bench("checkpoint", "export", str(pretrained), "--to", "released")
+    assert (code, out.strip()) == (0, "checkpoint-released.pt"), err
+    assert bench("checkpoint", "export", str(pretrained), "--to", "released", "--out", "below/mine.pt")[0] == 0
+    expected = load_pretrained(pretrained).state_dict()
+    for file in ("checkpoint-released.pt", "below/mine.pt"):
+        back = DetailCLIP.from_released(tmp_path / file, image_heads=3, text_heads=2, decoder_heads=4).state_dict()
+        assert back.keys() == expected.keys()
+        assert all(torch.equal(back[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--tower", "ema"), "--tower ema"),
+        (("--image-heads", "3"), "--image-heads 3"),
+        (("--text-heads", "2"), "--text-heads 2"),
+        (("--out", "taken.pt"), "taken.pt: already exists"),
+    ],
+)
+def test_what_a_released_export_refuses(
+    bench: Bench, pretrained: Path, tmp_path: Path, options: tuple[str, ...], named: str
+) -> None:
+    (tmp_path / "taken.pt").touch()
+    assert_one_line(bench("checkpoint", "export", str(pretrained), "--to", "released", *options), named)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.pt"]
+
+
+def test_only_pretraining_checkpoints_have_the_released_layout(bench: Bench, tmp_path: Path) -> None:
+    for path in (str(ensure_tiny()), "missing.safetensors"):
+        assert_one_line(bench("checkpoint", "export", path, "--to", "released"), Path(path).name)
+    assert_nothing_left(tmp_path)
 
 
 def test_sample_and_check(bench: Bench, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import files
+from benchmarks.errors import RecordError
 
 WRITER = """
 import itertools, sys
@@ -170,3 +171,34 @@ def test_sweeping_spares_whole_files(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     files.sweep(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "below", "record.json"]
+
+
+def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/.tmp-half").touch()
+    (tmp_path / ".tmp-doomed/state").mkdir(parents=True)
+    with files.exclusive(tmp_path):
+        assert not list(tmp_path.rglob(".tmp-*"))
+
+
+def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
+    with files.exclusive(tmp_path), pytest.raises(RecordError, match="another process"), files.exclusive(tmp_path):
+        pass
+    with files.exclusive(tmp_path):
+        pass
+
+
+def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from benchmarks.files import exclusive\n"
+        f"with exclusive(Path({str(tmp_path)!r})):\n    print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(RecordError), files.exclusive(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with files.exclusive(tmp_path):
+        pass

@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.checkpoints import ensure_tiny, load_image_tower
 from benchmarks.data.sample import generate
-from benchmarks.errors import BenchError, RecordError
+from benchmarks.errors import BenchError
 from benchmarks.records import Record, Store
-from benchmarks.run import STATE, Existing, Job, Session, default_fingerprints, exclusive, plan_job
+from benchmarks.run import STATE, Existing, Job, Session, default_fingerprints, plan_job
 from benchmarks.statistics import miou
 from benchmarks.suite import get
 
@@ -171,14 +171,6 @@ def test_a_partial_training_split_is_not_a_full_run(data: Path, monkeypatch: pyt
     assert not plan_job(linear).complete
 
 
-def test_leftovers_of_a_killed_writer_are_swept(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state/.tmp-half").touch()
-    (tmp_path / ".tmp-doomed/state").mkdir(parents=True)
-    with exclusive(tmp_path):
-        assert not list(tmp_path.rglob(".tmp-*"))
-
-
 def test_an_unfinished_run_is_left_alone_on_request(data: Path, tmp_path: Path) -> None:
     linear, talk = job("ade20k-linear", data), Talk()
     session = talk.session(tmp_path, "skip")
@@ -196,29 +188,6 @@ def test_an_unfinished_run_is_left_alone_on_request(data: Path, tmp_path: Path) 
     assert session.run(linear) is None
     assert "not finished" in talk.lines[-1]
     assert Store(tmp_path).load_all() == []
-
-
-def test_two_processes_never_share_a_run(tmp_path: Path) -> None:
-    with exclusive(tmp_path), pytest.raises(RecordError, match="another process"), exclusive(tmp_path):
-        pass
-    with exclusive(tmp_path):
-        pass
-
-
-def test_the_lock_dies_with_its_process(tmp_path: Path) -> None:
-    code = (
-        "import sys, time; from pathlib import Path; from benchmarks.run import exclusive\n"
-        f"with exclusive(Path({str(tmp_path)!r})):\n    print('held', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    with pytest.raises(RecordError), exclusive(tmp_path):
-        pass
-    process.kill()
-    process.wait()
-    with exclusive(tmp_path):
-        pass
 
 
 def test_default_fingerprints_are_those_of_unchanged_full_runs(data: Path) -> None:

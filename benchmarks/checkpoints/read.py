@@ -80,10 +80,12 @@ def read_checkpoint(path: Path) -> CheckpointFile:
     if head.startswith(b"PK\x03\x04"):
         _check_archive(file)
         content = _unpickle(file, mmap=True)
+    # A safetensors file is the length of its header (8 bytes, and the first may be any, a pickle's too), then the
+    # header, a JSON object. A pickle in which this byte is a brace would be refused as damaged; torch writes none.
+    elif head[8:9] == b"{":
+        content, metadata = _read_safetensors(file)
     elif head[0] == 0x80:  # the first opcode of every binary pickle
         content = _unpickle(file, mmap=False)
-    elif head[8:9] == b"{":  # a safetensors file is the length of its header (8 bytes), then the header, a JSON object
-        content, metadata = _read_safetensors(file)
     else:
         raise CheckpointError(
             f"{file}: not a checkpoint: neither a safetensors file nor a file of torch.save; check the path "

@@ -74,6 +74,11 @@ def generate(
             raise DataError(f"{folder}: the sample cannot be written there ({error.strerror})") from error
 
 
+def held_out_folder(data_root: Path) -> Path:
+    """The class folders of pictures that no captioned pair shows, for zero-shot classification."""
+    return data_root / PAIRS / "test"
+
+
 def ensure() -> Path:
     """The data root of the default sample, generated in the cache folder on first use (some 20 seconds).
 

@@ -3,16 +3,51 @@
 import logging
 import os
 import sys
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, NoReturn
 
 import torch
 
 from benchmarks.engine.device import choose_device
-from benchmarks.errors import OptionError
+from benchmarks.errors import BenchError, OptionError
 
 Launcher = Literal["none", "pytorch", "slurm"]
+
+PATIENCE = 5.0
+"""Seconds that the other processes leave the first one to say why all of them end."""
+
+
+@contextmanager
+def said_once(launcher: Launcher) -> Iterator[None]:
+    """What all processes of a training are refused alike, before it begins, the first one alone says.
+
+    The others end in silence, with code 2 too, but not before it: launchers end all processes as soon as one has
+    ended, and that one must be heard. What befalls a single process later on is its own to say.
+
+    Args:
+        launcher: how this process was started.
+
+    Raises:
+        BenchError: on the first process.
+        SystemExit: on the others.
+    """
+    try:
+        yield
+    except BenchError:
+        if _rank(launcher) == 0:
+            raise
+        time.sleep(PATIENCE)
+        sys.exit(2)
+
+
+def _rank(launcher: Launcher) -> int:
+    """Of this process, also before it has joined the others. Slurm tasks that do not train together are all first."""
+    if launched():
+        return int(os.environ["RANK"])
+    return int(os.environ.get("SLURM_PROCID", "0")) if launcher == "slurm" else 0
 
 
 def check_launcher(launcher: Launcher, processes: int | None) -> None:
@@ -26,16 +61,35 @@ def check_launcher(launcher: Launcher, processes: int | None) -> None:
         OptionError: ``processes`` without ``pytorch`` or other than torchrun's, or a launcher whose environment is
             not there.
     """
+    with said_once(launcher):
+        _require_launcher(launcher, processes)
+
+
+def _require_launcher(launcher: Launcher, processes: int | None) -> None:
     if processes is not None and launcher != "pytorch":
         raise OptionError(f"--nproc {processes}: only --launcher pytorch starts processes")
     if processes is not None and launched() and processes != int(os.environ["LOCAL_WORLD_SIZE"]):
         raise OptionError(f"--nproc {processes}: torchrun started {os.environ['LOCAL_WORLD_SIZE']}; leave --nproc out")
     if launcher == "slurm" and "SLURM_PROCID" not in os.environ:
         raise OptionError("--launcher slurm: this is not a Slurm task; start the command with srun")
-    if launcher == "slurm" and not torch.cuda.is_available():
-        raise OptionError("--launcher slurm: this task has no GPU; ask Slurm for one a task")
+    if launcher == "slurm":
+        _require_gpu_of_task()
     if launcher == "none" and launched():
         raise OptionError("this process was started by torchrun; add --launcher pytorch")
+
+
+def _require_gpu_of_task() -> None:
+    """Refuse a Slurm task that does not see the GPU of its local number, which MMEngine gives it.
+
+    Raises:
+        OptionError: it sees none, or only its own under the number 0.
+    """
+    seen, local = torch.cuda.device_count(), int(os.environ.get("SLURM_LOCALID", "0"))
+    if seen <= local:
+        raise OptionError(
+            f"--launcher slurm: task {local} of this node sees {seen} GPUs, but takes the one of its own number; let "
+            "every task see all of its node: --gres=gpu:N, without --gpus-per-task or --gpu-bind"
+        )
 
 
 def launched() -> bool:

@@ -23,8 +23,8 @@ class CaptionFields(_Fields):
             does: the text tower then reads the start token, and all such captions get the same embedding.
     """
 
-    choice: Literal["concatenate", "random", "first"] = "concatenate"
-    overflow: Literal["keep_eot", "legacy_truncate"] = "keep_eot"
+    choice: Literal["concatenate", "random", "first"]
+    overflow: Literal["keep_eot", "legacy_truncate"]
 
 
 class IndexFields(_Fields):

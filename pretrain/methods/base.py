@@ -13,6 +13,7 @@ from pydantic import BaseModel as PydanticModel
 from torch import Tensor, nn
 
 from benchmarks.checkpoints.architecture import Preprocessing, TextArchitecture, VitArchitecture
+from benchmarks.errors import OptionError
 from pretrain.towers import new_dual_encoder
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -56,6 +57,22 @@ class Batch:
     tokens: Tensor
     enclosing: Tensor | None = None
     boxes: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a method that removes patches does with the first view of B pairs; N patches in raster order.
+
+    Attributes:
+        attention: float32 (B, N), higher = kept first.
+        removed: bool (B, N), True = the student does not see it.
+        predicted: (B, N, 3 p²) every patch as the decoder predicts it, in normalised pixels, flattened as (row, column,
+            channel); None where nothing was trained to predict pixels.
+    """
+
+    attention: Tensor
+    removed: Tensor
+    predicted: Tensor | None
 
 
 class PairPreprocessor(BaseDataPreprocessor):
@@ -157,19 +174,34 @@ class Method(BaseModel):
                 f"got {mode} and {tuple(views.shape)}"
             )
         terms = self.losses(Batch(views, tokens, enclosing, boxes))
+        assert not any("loss" in name for name in terms), f"{[*terms]}: MMEngine would sum the terms called loss"
         return {"loss": terms.pop("total"), **{name: term.detach() for name, term in terms.items()}}
 
     @abstractmethod
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The method's terms by name and their weighted sum ``total``, all 0-d."""
+        """The method's terms by name and their weighted sum ``total``, all 0-d; no name may contain "loss"."""
 
     @abstractmethod
     def multiply_adds(self, text_length: float) -> dict[str, float]:
         """Multiply-adds of a training step per image-text pair, by part, forward and backward.
 
+        Of the views alone: whether batches bring an enclosing crop is the data's choice, and the picture more that
+        the teacher then sees is not counted. ``matmul_share`` is too small by as much.
+
         Args:
             text_length: tokens of a caption, start and end included, after trimming to the longest of the batch.
         """
+
+    def look(self, batch: Batch) -> Look:
+        """What the student sees of a preprocessed batch, for pictures; nothing is trained and nothing moves.
+
+        Raises:
+            OptionError: the method removes no patches.
+        """
+        raise OptionError(
+            f"{type(self).__name__} removes no patches, so there is nothing to show; choose the config or checkpoint "
+            "of a method that does"
+        )
 
     def after_step(self) -> None:
         """After an optimiser step: clamp the logit scale to [0, ln 100]."""

@@ -13,7 +13,7 @@ from torch.profiler import record_function
 
 from pretrain.heads import PixelDecoder, ProjectionHead, head_multiply_adds
 from pretrain.losses import Centers, contrastive, distillation, patch_targets, reconstruction
-from pretrain.methods.base import TRAINING_FACTOR, Batch, Method, Progress, register
+from pretrain.methods.base import TRAINING_FACTOR, Batch, Look, Method, Progress, register
 from pretrain.token_removal import Removal, RemovalFields, attention_in_views, remove_tokens, removed_count
 from pretrain.towers import encode_text, image_tokens, patch_vectors, teacher_tokens, trim_padding
 
@@ -347,6 +347,29 @@ class DetailCLIP(Method):
             "student_cls": student[:, 0],
             "student_patch": student[:, 1:],
         }
+
+    @torch.no_grad()
+    def look(self, batch: Batch) -> Look:
+        """The teacher's attention, what it removes, and the decoder's prediction of every patch of the first view.
+
+        Where the decoder learns normalised pixels, each patch gets the mean and deviation of the true one, as MAE shows
+        it: its brightness and contrast are given, the rest is predicted. Without a reconstruction loss (α3 = 0) there
+        is no prediction.
+        """
+        fields, first = self.fields, batch.views[:, 0]
+        patches = patch_vectors(first, self.image.patch_size)
+        boxes = None if batch.boxes is None else batch.boxes[:, :1]
+        taught = self._teach(Batch(first[:, None], batch.tokens, batch.enclosing, boxes), patches)
+        removal = remove_tokens(taught.attention, fields.removal)
+        if not fields.alpha_reconstruction:
+            return Look(taught.attention, removal.mask, None)
+        latent = image_tokens(self.online.visual.trunk, patches, keep=removal.keep)
+        tokens = self.decoder.all_tokens(latent, removal.keep, removal.removed)
+        predicted: Tensor = self.decoder.predict(tokens[:, 1:])
+        if fields.pixel_target == "normalised":
+            variance, mean = torch.var_mean(patches, dim=2, correction=1, keepdim=True)
+            predicted = predicted * (variance + 1e-6).sqrt() + mean  # the inverse of patch_targets
+        return Look(taught.attention, removal.mask, predicted)
 
     def multiply_adds(self, text_length: float) -> dict[str, float]:
         """By part; both views, the student and the heads over the tokens that the losses need."""

@@ -1,4 +1,4 @@
-"""The memory of one training step beyond weights, gradients and optimiser state: ``python -m pretrain.profiling.memory``.
+"""The memory of a training step beyond weights, gradients and optimiser state: ``python -m pretrain.profiling.memory``.
 
 A process of its own a measurement: memory that an earlier step gave back would be counted as free. Linux only, on the
 CPU: it reads the process's peak from ``/proc``.

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.profiler import record_function
 
 from benchmarks.checkpoints import IMAGENET, TextArchitecture, VitArchitecture
@@ -53,14 +53,11 @@ class TrainingStep:
         self.batch = batch
         self.views = torch.randn(2, batch, 3, 224, 224)
         self.tokens = captions(batch)
-        trained = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
-        groups = [
-            {"params": [value for name, value in trained.items() if not self.model.no_weight_decay(name, value)]},
-            {
-                "params": [value for name, value in trained.items() if self.model.no_weight_decay(name, value)],
-                "weight_decay": 0.0,
-            },
-        ]
+        exempt: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                exempt[self.model.no_weight_decay(name, parameter)].append(parameter)
+        groups: list[dict[str, Any]] = [{"params": exempt[False]}, {"params": exempt[True], "weight_decay": 0.0}]
         fused = True if way == "ours" else None
         self.optimizer = torch.optim.AdamW(groups, lr=1e-6, betas=(0.9, 0.98), weight_decay=0.5, fused=fused)
 

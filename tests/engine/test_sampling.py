@@ -39,6 +39,13 @@ def test_processes_share_the_stream_without_overlap(size: int, seed: int, world:
     assert joined == stream(size, seed, 10 * world, position)
 
 
+def test_the_order_stays_what_it_was() -> None:
+    """An interrupted run must find the same stream in a later version of this project."""
+    indices = [key.index for key in stream(8, 3, 16)]
+    assert indices == [5, 6, 0, 7, 1, 4, 3, 2, 7, 5, 1, 2, 6, 3, 0, 4]
+    assert all(type(index) is int for index in indices), "a key travels to loader processes"
+
+
 def test_seed_and_epoch_change_the_order() -> None:
     def order(keys: Sequence[SampleKey]) -> list[int]:
         return [key.index for key in keys]

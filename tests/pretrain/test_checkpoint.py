@@ -1,12 +1,15 @@
 """What pretraining writes is read whole by pretraining, by every benchmark, and by the released code's layout."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.checkpoints import export_checkpoint, inspect_checkpoint, load_checkpoint
+from benchmarks.checkpoints.read import read_checkpoint
 from benchmarks.errors import CheckpointError
 from pretrain import DetailCLIP
 from pretrain.checkpoint import export_released, load_pretrained, save_checkpoint
@@ -175,3 +178,23 @@ def test_gains_other_than_one_are_refused(tmp_path: Path) -> None:
     torch.save(file, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match="gains"):
         DetailCLIP.from_released(tmp_path / "odd.pt", image_heads=2, text_heads=1, decoder_heads=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fields": {"alpha_cls": "many"}}, "do not hold the fields of detailclip"),
+        ({"fields": None}, "do not hold the fields of detailclip"),
+        ({"joint": "wide"}, "do not hold the fields of detailclip"),
+        ({"joint": 17}, "weights do not fit the metadata"),
+    ],
+)
+def test_hostile_metadata_are_one_line(
+    model: DetailCLIP, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    save_checkpoint(model, tmp_path / "c.safetensors", "c", {"method": "detailclip"}, None)
+    read = read_checkpoint(tmp_path / "c.safetensors")
+    training = {**json.loads(read.metadata["training"]), **change}
+    save_file(dict(read.content), tmp_path / "odd.safetensors", {**read.metadata, "training": json.dumps(training)})
+    with pytest.raises(CheckpointError, match=message):
+        load_pretrained(tmp_path / "odd.safetensors")

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 
 from benchmarks.errors import OptionError
 from benchmarks.tables.layouts import LAYOUTS, paper_rows
-from pretrain.fields import load_fields, preset_fields, shipped_configs
+from pretrain.fields import FREE_TO_CHANGE, load_fields, preset_fields, preset_sections, shipped_configs
 from pretrain.training import count_steps, model_config
 from tests.pretrain.toy import toy_fields
 
@@ -74,6 +74,26 @@ def test_presets_differ_in_what_they_are_for() -> None:
     assert literal.captions.choice == "random"
 
 
+def test_sections_that_only_presets_fill_have_no_values_elsewhere(tmp_path: Path) -> None:
+    """A config without preset must say everything; nothing falls back to one method's values."""
+    for section, field in (("views", "teacher_view"), ("captions", "overflow")):
+        sections = toy_fields()
+        del sections[section][field]
+        with pytest.raises(OptionError, match=rf"{section}\.{field}: Field required"):
+            load_fields(written(tmp_path, **sections))
+
+
+def test_the_released_views_and_captions() -> None:
+    sections = preset_sections("detailclip", "released")
+    assert sections["views"] == {
+        "crop_scale": (0.14, 1.0), "crop_ratio": (3 / 4, 4 / 3), "interpolation": "bicubic", "flip_probability": 0.0,
+        "jitter_probability": 0.8, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1,
+        "grey_probability": 0.2, "blur_probability": 0.1, "blur_sigma": (0.1, 2.0), "solarise_probability": 0.2,
+        "solarise_threshold": 128, "teacher_view": "same",
+    }  # fmt: skip
+    assert sections["captions"] == {"choice": "concatenate", "overflow": "legacy_truncate"}
+
+
 def test_config_lies_over_preset_and_overrides_over_both() -> None:
     fields = load_fields(TINY)
     assert fields.fields.head.prototypes < preset_fields("detailclip", "default")["head"]["prototypes"]
@@ -84,10 +104,18 @@ def test_config_lies_over_preset_and_overrides_over_both() -> None:
 
 
 def test_another_recipe_does_not_stand_for_the_papers_row() -> None:
-    assert load_fields(BASE, ["preset=released", "execution.workers=1", "data.root=elsewhere"]).row == "DetailCLIP@25"
-    assert load_fields(BASE, ["training.epochs=1"]).row is None
-    assert load_fields(BASE, ["fields.alpha_cls=0"]).row is None
     assert load_fields(BASE, ["fields.alpha_cls=0", "row=DetailCLIP(0,1,1)@25"]).row == "DetailCLIP(0,1,1)@25"
+    for override in (
+        "training.epochs=1", "fields.alpha_cls=0", "fields.removal.keep_ratio=0.25", "views.flip_probability=0.5",
+        "data.root=elsewhere", "data.kind=yfcc15m", "execution.device_batch=128", "image_tower.depth=6",
+    ):  # fmt: skip
+        assert load_fields(BASE, [override]).row is None, override
+
+
+def test_what_does_not_decide_the_outcome_keeps_the_row() -> None:
+    """And the presets, which all are readings of the paper; a checkpoint names its own."""
+    for override in ("preset=released", "preset=paper", *(f"{name}=1" for name in FREE_TO_CHANGE)):
+        assert load_fields(BASE, [override]).row == "DetailCLIP@25", override
 
 
 def test_another_kind_of_data_replaces_the_section() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks import cli
+from benchmarks.engine import launch
 from benchmarks.engine.launch import check_launcher, from_main, join, must_relaunch
 from benchmarks.errors import OptionError
 from tests.pretrain.test_training import largest_difference, scalars
@@ -86,8 +88,8 @@ def test_a_failing_process_ends_all_with_its_own_code(root: Path, tmp_path: Path
     [
         ("none", 2, {}, "--nproc 2: only --launcher pytorch"),
         ("slurm", 2, {"SLURM_PROCID": "0"}, "--nproc 2: only --launcher pytorch"),
-        ("pytorch", 3, {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2"}, "torchrun started 2"),
-        ("none", None, {"TORCHELASTIC_RUN_ID": "x"}, "add --launcher pytorch"),
+        ("pytorch", 3, {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_WORLD_SIZE": "2"}, "torchrun started 2"),
+        ("none", None, {"TORCHELASTIC_RUN_ID": "x", "RANK": "0"}, "add --launcher pytorch"),
         ("slurm", None, {}, "start the command with srun"),
     ],
 )
@@ -102,11 +104,65 @@ def test_launches_that_cannot_be(
         check_launcher(launcher, processes)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_slurm_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seen", "local", "usable"), [(0, 0, False), (1, 0, True), (1, 1, False), (4, 3, True)])
+def test_a_slurm_task_must_see_the_gpu_of_its_number(
+    monkeypatch: pytest.MonkeyPatch, seen: int, local: int, usable: bool
+) -> None:
+    """MMEngine takes the GPU by SLURM_LOCALID: with one GPU bound to each task, task 1 would take one it cannot see."""
     monkeypatch.setenv("SLURM_PROCID", "0")
-    with pytest.raises(OptionError, match="no GPU"):
+    monkeypatch.setenv("SLURM_LOCALID", str(local))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
+    if usable:
         check_launcher("slurm", None)
+        return
+    with pytest.raises(OptionError, match=f"task {local} of this node sees {seen} GPUs.*--gres=gpu:N"):
+        check_launcher("slurm", None)
+
+
+REFUSED = {
+    "before they join": ["--launcher", "pytorch", "--nproc", "3"],
+    "its config": ["--launcher", "pytorch", "-o", "training.lr=fast"],
+}
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED)
+def test_only_the_first_process_says_what_all_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, options: list[str], rank: int
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    monkeypatch.setattr("pretrain.training.join", lambda launcher, device: torch.device("cpu"))
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("LOCAL_WORLD_SIZE", "2"), ("RANK", str(rank))):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["bench", "pretrain", "clip_tiny_sample", "--data-root", str(root), *options])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line[:6] for line in said] == ([] if rank else ["error:"])
+    assert waited == ([launch.PATIENCE] if rank else []), "the first must be heard before the launcher ends it"
+
+
+def test_slurm_tasks_that_do_not_train_together_all_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    with pytest.raises(OptionError):
+        check_launcher("none", 2)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(SystemExit):
+        check_launcher("slurm", 2)
+
+
+@pytest.mark.slow
+def test_under_torchrun_a_refusal_is_one_line(root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += ["-m", "benchmarks.cli", "pretrain", "clip_tiny_sample", "--launcher", "pytorch", "--device", "cpu"]
+    options = ("--data-root", str(root), "--out", str(tmp_path / "out"), "-o", "training.lr=fast")
+    result = subprocess.run([*command, *options], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert len(error_lines(result)) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_who_starts_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from benchmarks.errors import OptionError
 from pretrain.token_removal import Removal, RemovalFields, attention_in_views, remove_tokens, removed_count
+from tests.pretrain.sections import removal_fields
 
-RELEASED = RemovalFields()
-PAPER = RemovalFields(granularity="patch", keep_plus_one=False)
+RELEASED = removal_fields()
+PAPER = removal_fields(granularity="patch", keep_plus_one=False)
 
 
 @st.composite
@@ -48,7 +49,7 @@ def by_hand(attention: list[float], grid: int, fields: RemovalFields) -> list[in
 
 @pytest.mark.parametrize(("ratio", "removed"), [(0.25, 144), (0.5, 96), (0.75, 48), (0.9, 16)])
 def test_the_released_counts(ratio: float, removed: int) -> None:
-    fields = RemovalFields(keep_ratio=ratio)
+    fields = removal_fields(keep_ratio=ratio)
     assert removed_count(14, fields) == removed
     assert remove_tokens(torch.rand(2, 196), fields).removed.shape == (2, removed)
 
@@ -120,7 +121,7 @@ def test_the_two_forms_choose_differently() -> None:
     attention = torch.zeros(1, 16)
     attention[0, [0, 2, 8, 10]] = torch.tensor([1.0, 0.9, 0.8, 0.7])  # one in each cell
     attention[0, 15] = 0.75  # makes the last cell the best, though its patches are not
-    fields = RemovalFields(keep_ratio=0.25, keep_plus_one=False)
+    fields = removal_fields(keep_ratio=0.25, keep_plus_one=False)
     assert remove_tokens(attention, fields).keep[0].tolist() == [10, 11, 14, 15]
     single = fields.model_copy(update={"granularity": "patch"})
     assert remove_tokens(attention, single).keep[0].tolist() == [0, 2, 8, 15]
@@ -143,8 +144,8 @@ def test_odd_grids_in_blocks_are_refused_with_the_remedy() -> None:
     ("grid", "fields"),
     [
         (2, RELEASED),
-        (2, RemovalFields(keep_ratio=0.9, keep_plus_one=False)),
-        (3, RemovalFields(granularity="patch", keep_ratio=0.9)),
+        (2, removal_fields(keep_ratio=0.9, keep_plus_one=False)),
+        (3, removal_fields(granularity="patch", keep_ratio=0.9)),
     ],
 )
 def test_everything_or_nothing_is_refused(grid: int, fields: RemovalFields) -> None:
@@ -155,7 +156,7 @@ def test_everything_or_nothing_is_refused(grid: int, fields: RemovalFields) -> N
 @pytest.mark.parametrize("fields", [{"keep_ratio": 0.0}, {"keep_ratio": 1.0}, {"granularity": "block"}, {"ratio": 0.5}])
 def test_fields_outside_of_their_range_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        RemovalFields.model_validate(fields)
+        removal_fields(**fields)
 
 
 def test_a_length_that_is_no_square_is_a_bug() -> None:

@@ -11,16 +11,17 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks import cli
+from benchmarks.checkpoints import inspect_checkpoint
 from benchmarks.engine.runner import BenchRunner
 from benchmarks.engine.schedule import warmup_cosine
 from benchmarks.engine.state import load_state
 from benchmarks.errors import DataError, OptionError, RecordError
-from benchmarks.run import exclusive
+from benchmarks.files import exclusive
 from pretrain import training
 from pretrain.checkpoint import load_pretrained
 from pretrain.hooks import longest
 from pretrain.training import CHECKPOINT, RECORD, PretrainJob, count_steps, plan
-from tests.pretrain.toy import IMAGES, Toy, toy_plan, train, write_pairs
+from tests.pretrain.toy import IMAGES, Toy, toy_fields, toy_plan, train, write_pairs
 
 
 @pytest.fixture
@@ -147,6 +148,9 @@ def test_the_checkpoint_tells_how_it_was_made(root: Path, tmp_path: Path) -> Non
 
 def test_the_log_has_losses_and_speed(root: Path, tmp_path: Path) -> None:
     train(root, tmp_path / "out")
+    (events,) = (tmp_path / "out/logs").rglob("events.out.tfevents.*")
+    assert b"images_per_second" in events.read_bytes(), "TensorBoard has the curves too"
+    assert len(scalars(tmp_path / "out")) == 5
     for line in scalars(tmp_path / "out"):
         assert line["loss"] == pytest.approx(line["toy"], abs=1)
         assert line["images_per_second"] > 0
@@ -161,6 +165,35 @@ def test_checkpoints_are_kept_by_the_epoch(root: Path, tmp_path: Path) -> None:
     last, middle = (load_file(tmp_path / "out" / name) for name in reversed(kept))
     assert torch.equal(last["layer.weight"], weights(tmp_path / "out")["layer.weight"])
     assert not torch.equal(middle["layer.weight"], last["layer.weight"])
+
+
+def test_the_last_step_counts_as_the_end_of_the_last_pass(root: Path, tmp_path: Path) -> None:
+    """Three passes over 10 pairs are 7 steps of 4: 28 pairs, so that the third is never whole."""
+    train(root, tmp_path / "out", "training.epochs=3", "execution.checkpoint_epochs=1")
+    kept = sorted((tmp_path / "out").glob("checkpoint-*"))
+    assert [path.name[-15:-12] for path in kept] == ["001", "002", "003"]
+    assert torch.equal(load_file(kept[-1])["layer.weight"], weights(tmp_path / "out")["layer.weight"])
+    told = inspect_checkpoint(kept[-1])
+    assert told.training is not None and told.training["epochs"] == 3
+
+
+def test_micro_batches_take_the_row_away_unless_it_is_told(root: Path, tmp_path: Path) -> None:
+    """They compare fewer pairs than the row's training did."""
+    fields = toy_fields() | {"row": "Toy@4", "training": toy_fields()["training"] | {"epochs": 1}}
+    config = root.parent / "toy.json"
+    for name, device_batch, told, row in (
+        ("whole", 4, (), "Toy@4"),
+        ("halves", 2, (), None),
+        ("told", 2, ("row=Toy@4",), "Toy@4"),
+    ):
+        config.write_text(json.dumps(fields | {"execution": fields["execution"] | {"device_batch": device_batch}}))
+        lines = train(root, tmp_path / name, *told)
+        record = json.loads((tmp_path / name / RECORD).read_text())
+        assert (inspect_checkpoint(tmp_path / name / CHECKPOINT).row, record["config"]["row"]) == (row, row)
+        execution = [record[key] for key in ("processes", "device_batch", "accumulation")]
+        assert execution == [1, device_batch, 4 // device_batch]
+        said = "will not stand for Toy@4: the contrastive loss compares 2 pairs at a time, there 4"
+        assert (said in lines[1]) == (row is None)
 
 
 def test_a_seed_decides_everything(root: Path, tmp_path: Path) -> None:
@@ -207,6 +240,7 @@ def test_other_fields_are_refused_by_name(root: Path, tmp_path: Path) -> None:
         ("training.lr=0.01", r"begun with training.lr=0.05, now it is 0.01"),
         ("fields.dropout=0.1", r"fields.dropout=0.0"),
         ("execution.device_batch=2", r"execution.device_batch"),
+        ("fields.alpha_toy=2", r"begun with fields.alpha_toy=1.0"),
         ("captions.choice=first", r"captions.choice=concatenate"),
     ):
         with pytest.raises(RecordError, match=named):
@@ -254,17 +288,24 @@ def test_more_broken_images_than_allowed_stop_the_run(root: Path, tmp_path: Path
     assert len((tmp_path / "out/broken.txt").read_text().splitlines()) == 3
 
 
+def test_pairs_without_text_are_named_for_what_they_lack(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="its image cannot be read or it has no text"):
+        train(root, tmp_path / "out", "data.captions=['description']")
+
+
+def test_no_term_may_be_called_a_loss(monkeypatch: pytest.MonkeyPatch, root: Path, tmp_path: Path) -> None:
+    """MMEngine adds up whatever has "loss" in its name: the total would count twice."""
+    losses = Toy.losses
+    monkeypatch.setattr(Toy, "losses", lambda self, batch: losses(self, batch) | {"toy_loss": torch.zeros(())})
+    with pytest.raises(AssertionError, match="toy_loss"):
+        train(root, tmp_path / "out")
+
+
 def test_the_final_state_stands_beside_the_checkpoint(root: Path, tmp_path: Path) -> None:
     train(root, tmp_path / "out")
     state = load_state(tmp_path / "out/resume.safetensors")
     assert state["iterations"] == 10
     np.testing.assert_array_equal(state["model"]["layer.weight"], weights(tmp_path / "out")["layer.weight"])
-
-
-def test_tensorboard_gets_the_curves_where_it_is_installed(root: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    train(root, tmp_path / "out")
-    assert list((tmp_path / "out/logs").rglob("events.out.tfevents.*"))
 
 
 # ---- the command

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.visualization import Visualizer
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch import Tensor, nn
 from pretrain.methods import METHODS, Method, Progress
 from pretrain.methods.base import Batch, register
 from pretrain.training import Existing, PretrainJob, PretrainPlan, plan, pretrain
+from tests.pretrain.sections import caption_section, view_section
 
 IMAGES = 10
 
@@ -100,8 +103,8 @@ def toy_fields() -> dict[str, Any]:
         "text_tower": {**sizes, "vocabulary": 49408, "context": 77},
         "joint": 8,
         "fields": {"dropout": 0.0, "alpha_toy": 1.0, "pause": 0.0},
-        "views": {},
-        "captions": {},
+        "views": view_section(),
+        "captions": caption_section(),
         "data": {"kind": "index", "table": "pairs/train.csv", "folder": "pairs"},
         "training": {
             "epochs": 4, "batch_size": 4, "lr": 0.05, "start_lr": 0.01, "min_lr": 0.001, "warmup_epochs": 1,
@@ -129,6 +132,9 @@ def toy_plan(root: Path, *overrides: str) -> PretrainPlan:
 def train(root: Path, out: Path, *overrides: str, existing: Existing = "resume", **options: Any) -> list[str]:
     """Train the toy; what was said."""
     torch.set_num_threads(1)
+    # MMEngine knows these by folder name and second: a second run within it would log to the first one's folder.
+    for kept in (MessageHub, MMLogger, Visualizer):
+        kept._instance_dict.clear()
     lines: list[str] = []
     pretrain(toy_job(root, out, *overrides, **options), existing, lines.append)
     return lines

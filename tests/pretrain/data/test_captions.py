@@ -11,14 +11,14 @@ from pydantic import ValidationError
 
 from pretrain.data import captions
 from pretrain.data.captions import CONTEXT, choose_caption, tokenize
-from pretrain.data.fields import CaptionFields
+from tests.pretrain.sections import caption_fields
 
 SOT, EOT = 49406, 49407
 
 
 def choose(texts: tuple[str, ...], alternatives: bool = False, seed: int = 0, **fields: Any) -> str | None:
     torch.manual_seed(seed)
-    return choose_caption(texts, alternatives, CaptionFields.model_validate(fields))
+    return choose_caption(texts, alternatives, caption_fields(**fields))
 
 
 def test_concatenate_joins_parts_by_one_space() -> None:
@@ -86,4 +86,4 @@ def test_memory_of_words_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("fields", [{"choice": "both"}, {"overflow": "drop"}, {"caption": "first"}])
 def test_other_values_and_names_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        CaptionFields.model_validate(fields)
+        caption_fields(**fields)

@@ -14,6 +14,7 @@ from benchmarks.engine.sampling import SampleKey
 from benchmarks.errors import DataError
 from pretrain.data.captions import tokenize
 from tests.pretrain.data.makers import TEXTS, jpeg, write_csv
+from tests.pretrain.sections import caption_section, view_section
 
 INDEX = {"kind": "index", "table": "pairs.csv", "folder": "images"}
 
@@ -21,8 +22,8 @@ INDEX = {"kind": "index", "table": "pairs.csv", "folder": "images"}
 def pairs(root: Path, **changes: Any) -> data.ImageTextPairs:
     arguments = {
         "source": INDEX,
-        "views": {},
-        "captions": {},
+        "views": view_section(),
+        "captions": caption_section(),
         "count": 2,
         "size": 16,
         "seed": 0,
@@ -60,7 +61,7 @@ def test_what_mmengine_asks_of_a_data_set(root: Path) -> None:
 
 
 def test_sample_depends_on_seed_epoch_and_index_alone(root: Path) -> None:
-    dataset = pairs(root, captions={"choice": "random"})
+    dataset = pairs(root, captions=caption_section(choice="random"))
     first = dataset[SampleKey(1, 0)]
     torch.manual_seed(99)
     before = torch.get_rng_state()
@@ -82,7 +83,7 @@ class Keys(Sampler[SampleKey]):
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_see_what_the_main_process_sees(root: Path, context: str) -> None:
     (root / "images" / "1.jpg").unlink()
-    dataset = pairs(root, views={"teacher_view": "enclosing"})
+    dataset = pairs(root, views=view_section(teacher_view="enclosing"))
     collate = FUNCTIONS.get("collate_pairs")
     alone = list(DataLoader(dataset, 2, sampler=Keys(), collate_fn=collate))
     shared = list(
@@ -93,7 +94,7 @@ def test_workers_see_what_the_main_process_sees(root: Path, context: str) -> Non
 
 
 def test_batch_has_the_contracted_shapes(root: Path) -> None:
-    dataset = pairs(root, views={"teacher_view": "enclosing"}, count=3)
+    dataset = pairs(root, views=view_section(teacher_view="enclosing"), count=3)
     batch = data.collate_pairs([dataset[SampleKey(0, index)] for index in range(3)])
     assert {name: (tuple(value.shape), value.dtype) for name, value in batch.items() if name != "broken"} == {
         "views": ((3, 3, 3, 16, 16), torch.uint8),
@@ -143,8 +144,8 @@ def test_data_set_of_broken_images_gives_up_with_one_line(root: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"captions": {"choice": "first"}},
-        {"views": {"crop_scale": (0.9, 1.0)}},
+        {"captions": caption_section(choice="first")},
+        {"views": view_section(crop_scale=(0.9, 1.0))},
         {"source": {**INDEX, "captions": ["title"]}},
         {"seed": 1},
         {"size": 8},
