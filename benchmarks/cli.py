@@ -378,6 +378,8 @@ def main() -> None:
         app()
     except BenchError as error:
         _stop(str(error))
+    except (FileExistsError, NotADirectoryError) as error:
+        _stop(f"{error.filename}: a file is in the way of a folder; name another")
     except PermissionError as error:
         _stop(f"{error.filename}: {error.strerror}; mend its permissions or name another")
     except OSError as error:

@@ -59,6 +59,9 @@ TRANSPOSED = ("online.visual.head.proj.weight", "ema.visual.head.proj.weight")
 CENTERS = "loss_centers"
 """Beside the released state dict: the released code keeps its centres nowhere and ignores an unknown entry."""
 
+FIELDS = "detailclip_bench_fields"
+"""The method's fields beside it, which the released layout cannot tell; without them the released choices hold."""
+
 _HEADS = ("ibot_head.", "ibot_head_e.")
 
 
@@ -100,20 +103,31 @@ def load_pretrained(path: str | Path) -> Method:
         raise CheckpointError(f"{file.path}: made by {training.get('method')!r}, a method this version does not know")
     try:
         fields = method.Fields.model_validate(training.get("fields"))
-        joint = int(training["joint"])
-    except (ValidationError, KeyError, TypeError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{file.path}: the metadata do not hold the fields of {training['method']} ({first})"
-        ) from None
-    model = method(embedded.architecture, text, joint, fields, embedded.preprocessing)
-    expected = {name: value.shape for name, value in model.state_dict().items()}
-    found = {name: value.shape for name, value in file.content.items()}
-    if found != expected:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise CheckpointError(f"{file.path}: weights do not fit the metadata: {', '.join(wrong[:3])}")
+    except ValidationError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"{file.path}: no fields of {training['method']} in the metadata ({reason})") from None
+    joint: Any = training.get("joint")
+    _require_possible(embedded, text, joint, str(file.path))
+    sizes = (embedded.architecture, text, joint, fields, embedded.preprocessing)
+    with torch.device("meta"):
+        _require_shapes(method(*sizes), file.content, str(file.path))
+    model = method(*sizes)
     model.load_state_dict(dict(file.content))
     return model
+
+
+def _require_possible(embedded: Embedded, text: TextArchitecture, joint: object, file: str) -> None:
+    """Refuse sizes that no tower can have.
+
+    Raises:
+        CheckpointError: a size below 1, heads that do not divide a width, patches that do not tile the picture.
+    """
+    image, way = embedded.architecture, embedded.preprocessing
+    sizes: tuple[int, ...] = (image.width, image.depth, image.heads, image.patch_size, image.image_size)
+    sizes += (text.width, text.depth, text.heads, text.vocabulary, text.context, joint if isinstance(joint, int) else 0)
+    possible = min(sizes) > 0 and not (image.width % image.heads or text.width % text.heads)
+    if not possible or image.image_size % image.patch_size or (len(way.mean), len(way.std)) != (3, 3):
+        raise CheckpointError(f"{file}: the metadata hold impossible sizes; export the checkpoint again")
 
 
 def _ours(path: Path) -> tuple[CheckpointFile, Embedded]:
@@ -131,30 +145,63 @@ def load_released(
 ) -> "DetailCLIP":
     """See :meth:`pretrain.methods.detailclip.DetailCLIP.from_released`."""
     from pretrain.fields import preset_fields
-    from pretrain.methods.detailclip import DetailCLIP
+    from pretrain.methods.detailclip import DetailCLIP, DetailClipFields
 
     file = read_checkpoint(Path(path))
-    states = unwrap(file.content, str(file.path))
-    family = identify(states, str(file.path))
+    label = str(file.path)
+    states = unwrap(file.content, label)
+    family = identify(states, label)
     if family is not DETAILCLIP:
-        raise CheckpointError(f"{file.path}: is {family.title}, not a DetailCLIP training checkpoint")
+        raise CheckpointError(f"{label}: is {family.title}, not a DetailCLIP training checkpoint")
     state = dict(states[None])
-    weights = _from_released(state, str(file.path))
-    image, text = _architectures(weights, image_heads, text_heads, str(file.path))
-    head = {
-        "hidden": weights["head.mlp.0.weight"].shape[0],
-        "bottleneck": weights["head.last_layer.weight"].shape[1],
-        "prototypes": weights["head.last_layer.weight"].shape[0],
-    }
-    decoder_heads = _heads("decoder", image.width, decoder_heads, 48, str(file.path))
-    fields = {**preset_fields("detailclip", "released"), "head": head, "decoder_heads": decoder_heads}
-    model = DetailCLIP(image, text, weights["online.text_projection"].shape[1], fields, IMAGENET)
-    centers = file.content.get(CENTERS) or {"cls": model.centers.cls, "patch": model.centers.patch}
-    weights |= {f"centers.{name}": centers[name] for name in ("cls", "patch")}
-    missing, unexpected = model.load_state_dict(weights, strict=False)
-    if missing or unexpected:
-        raise CheckpointError(f"{file.path}: missing {missing[:3]}, unexplained {unexpected[:3]}")
+    odd = [key for key, value in state.items() if not (torch.is_tensor(value) and value.is_floating_point())]
+    if odd:
+        raise CheckpointError(f"{label}: {odd[0]} is not a tensor of numbers")
+    try:
+        weights = _from_released(state, label)
+        image, text = _architectures(weights, image_heads, text_heads, label)
+        prototypes, bottleneck = weights["head.last_layer.weight"].shape
+        head = {"hidden": len(weights["head.mlp.0.weight"]), "bottleneck": bottleneck, "prototypes": prototypes}
+        joint = weights["online.text_projection"].shape[1]
+    except (LookupError, ValueError) as error:  # a weight that is missing, or has another number of dimensions
+        raise CheckpointError(f"{label}: not a whole DetailCLIP training checkpoint ({error})") from None
+    sizes = {"head": head, "decoder_heads": _heads("decoder", image.width, decoder_heads, 48, label)}
+    told = file.content.get(FIELDS)
+    try:
+        fields = DetailClipFields.model_validate({**(told or preset_fields("detailclip", "released")), **sizes})
+    except (ValidationError, TypeError):
+        raise CheckpointError(f"{label}: {FIELDS} are not those of DetailCLIP; export the checkpoint again") from None
+    weights |= {f"centers.{name}": value for name, value in _centers(file, prototypes).items()}
+    with torch.device("meta"):
+        _require_shapes(DetailCLIP(image, text, joint, fields, IMAGENET), weights, label)
+    model = DetailCLIP(image, text, joint, fields, IMAGENET)
+    model.load_state_dict(weights)
     return model
+
+
+def _centers(file: CheckpointFile, prototypes: int) -> dict[str, Tensor]:
+    """The centres beside the released state dict, or zeros, with which the released code begins and resumes."""
+    told = file.content.get(CENTERS)
+    if told is None:
+        return {"cls": torch.zeros(1, prototypes), "patch": torch.zeros(1, 1, prototypes)}
+    if not isinstance(told, Mapping) or set(told) != {"cls", "patch"} or not all(map(torch.is_tensor, told.values())):
+        raise CheckpointError(
+            f"{file.path}: {CENTERS} must hold the tensors cls and patch; export the checkpoint again"
+        )
+    return dict(told)
+
+
+def _require_shapes(model: Method, weights: Mapping[str, Any], file: str) -> None:
+    """Refuse weights that are not exactly those of ``model``, by name and shape, floating point.
+
+    Raises:
+        CheckpointError: naming the first that differ.
+    """
+    expected = {name: value.shape for name, value in model.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items() if value.is_floating_point()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        raise CheckpointError(f"{file}: weights do not fit the sizes and fields: {', '.join(wrong[:3])}")
 
 
 def _from_released(state: dict[str, Any], file: str) -> dict[str, Tensor]:
@@ -255,6 +302,7 @@ def export_released(path: str | Path, out: Path) -> Path:
         "best_acc": 0.0,
         "args": argparse.Namespace(model="DetailCLIP_VITB16", mask_ratio=model.fields.removal.keep_ratio),
         CENTERS: {"cls": model.centers.cls, "patch": model.centers.patch},
+        FIELDS: model.fields.model_dump(mode="json"),
     }
     with atomic_path(out) as temporary:
         torch.save(content, temporary)

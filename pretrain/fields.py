@@ -6,7 +6,7 @@ Their values are in ``mm_configs/pretrain/`` and nowhere else.
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,6 +26,11 @@ MethodFields = TypeVar("MethodFields", bound=BaseModel)
 
 FOLDER = "pretrain"
 """Of the configs, inside ``mm_configs``."""
+
+VOCABULARY = 49_408
+"""Tokens of CLIP's tokenizer; its texts are 77 long."""
+
+MAX_EPOCHS = 1e6
 
 FREE_TO_CHANGE = {
     "execution.workers", "execution.checkpoint_blocks", "execution.state_interval", "execution.checkpoint_epochs",
@@ -72,8 +77,8 @@ class TextFields(_Fields):
     width: Count
     depth: Count
     heads: Count
-    vocabulary: Count
-    context: Count
+    vocabulary: Annotated[int, Field(ge=VOCABULARY)]
+    context: Literal[77]
     mlp_ratio: Positive
 
     @model_validator(mode="after")
@@ -98,12 +103,14 @@ def _sharing_heads(tower: _Tower) -> _Tower:
 class TrainingFields(_Fields):
     """The recipe: AdamW without gradient clipping, a linear warm-up, half a cosine."""
 
-    epochs: Positive = Field(description="passes over the data; a part of one is a part")
+    epochs: Annotated[float, Field(gt=0, le=MAX_EPOCHS)] = Field(
+        description="passes over the data; a part of one is a part"
+    )
     batch_size: Count = Field(description="pairs of an optimiser step, over all processes and micro-batches")
     lr: Positive = Field(description="the highest rate, whatever the batch size")
     start_lr: Annotated[float, Field(ge=0)] = Field(description="of the first step")
     min_lr: Annotated[float, Field(ge=0)] = Field(description="of the last step")
-    warmup_epochs: Annotated[float, Field(ge=0)]
+    warmup_epochs: Annotated[float, Field(ge=0, le=MAX_EPOCHS)]
     betas: tuple[Momentum, Momentum]
     eps: Positive
     weight_decay: Annotated[float, Field(ge=0)]

@@ -1,5 +1,6 @@
 """What only pretraining needs of MMEngine's hooks. None of them knows a method by name."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,26 @@ class MethodHook(Hook):
         """``after_step`` when the iteration was a step's last."""
         if (batch_idx + 1) % self.steps.accumulation == 0:
             runner.bare_model.after_step()
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops when the loss is not a number any more, before a resume state of such weights replaces a good one."""
+
+    priority = "VERY_HIGH"
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Look at the loss.
+
+        Raises:
+            DataError: it is infinite or not a number.
+        """
+        loss = float(outputs["loss"])
+        if not math.isfinite(loss):
+            raise DataError(
+                f"the loss became {loss} in iteration {batch_idx + 1}; the last state before it is kept: "
+                "begin anew with a lower -o training.lr=… or another precision"
+            )
 
 
 @HOOKS.register_module()

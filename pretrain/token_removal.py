@@ -25,7 +25,7 @@ class RemovalFields(BaseModel):
     *kept*, and so does ``keep_ratio``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     granularity: Granularity
     """Rank single patches, or cells of 2x2 patches by their mean attention."""

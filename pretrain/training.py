@@ -65,7 +65,9 @@ class PretrainJob:
     @property
     def folder(self) -> Path:
         """Where the run writes."""
-        return self.out or Path("results/pretrained") / f"{Path(self.config).stem}-seed{self.seed}"
+        return (
+            self.out.resolve() if self.out else Path("results/pretrained", f"{Path(self.config).stem}-seed{self.seed}")
+        )
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,7 @@ class PretrainPlan:
         return [
             {"type": "IterationSeedHook"},
             {"type": "MeanLossHook"},
+            {"type": "FiniteLossHook"},
             {"type": "BrokenImagesHook", "folder": folder, "limit": execution.max_broken},
             {"type": "WarmupCosineHook", "accumulation": accumulation, "steps": self.steps.total,
              "warmup": self.steps.warmup, "start": training.start_lr, "peak": training.lr, "end": training.min_lr},
@@ -284,6 +287,8 @@ def check(job: PretrainJob, processes: int) -> tuple[PretrainFields[Any], Steps]
     fields = load_fields(job.config, job.overrides)
     choose_device(job.device)
     require_root(job.data_root)
+    with torch.device("meta"):  # sizes that do not fit are found before anything is written
+        METHODS[fields.method](**{name: value for name, value in model_config(fields).items() if name != "type"})
     images = len(DATASETS.build(dataset_config(fields, job.data_root, job.seed)))
     return fields, count_steps(fields, images, processes)
 
@@ -350,10 +355,12 @@ def _begin(checked: PretrainPlan, existing: Existing, say: Say) -> bool:
         if existing == "skip" and not (folder / CHECKPOINT).exists():
             say(f"{folder}: begun but not finished, left alone (--existing resume takes it up)")
             return False
-        _require_same(json.loads(path.read_text(encoding="utf-8")), checked.record, folder)
+        _require_same(_read_record(path), checked.record, folder)
         if (folder / CHECKPOINT).exists():
             say(f"{folder}: already done (--existing overwrite does it anew)")
             return False
+    elif (folder / STATE_FILE).exists():
+        raise RecordError(f"{path} is missing, but {STATE_FILE} is there; begin anew with --existing overwrite")
     write_text(path, json.dumps(checked.record, indent=2) + "\n")
     steps = checked.steps
     say(f"{folder}: {steps.total} steps of {steps.batch} out of {steps.images} pairs, {checked.precision}")
@@ -363,6 +370,21 @@ def _begin(checked: PretrainPlan, existing: Existing, say: Say) -> bool:
             f"{steps.batch // steps.accumulation} pairs at a time, there {steps.batch}"
         )
     return True
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """The ``training.json`` of a run that is there.
+
+    Raises:
+        RecordError: it is damaged.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # JSONDecodeError and UnicodeDecodeError
+        record = None
+    if not isinstance(record, dict):
+        raise RecordError(f"{path}: is damaged; begin anew with --existing overwrite")
+    return record
 
 
 def _clear(folder: Path) -> None:

@@ -40,7 +40,7 @@ class ViewFields(BaseModel):
             the views either way.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop_scale: Range
     crop_ratio: Range

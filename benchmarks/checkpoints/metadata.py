@@ -97,6 +97,9 @@ def _parse(metadata: Mapping[str, str]) -> Embedded:
     """Build the metadata object from a header of the current format."""
     text = metadata.get("text_architecture")
     training = metadata.get("training")
+    made = json.loads(training) if training else None
+    if not (made is None or isinstance(made, dict)):
+        raise ValueError("training is not a table")
     has_source = "source_sha256" in metadata
     return Embedded(
         name=metadata["name"],
@@ -106,6 +109,6 @@ def _parse(metadata: Mapping[str, str]) -> Embedded:
         text=TextArchitecture.from_dict(json.loads(text)) if text else None,
         preprocessing=Preprocessing.from_dict(json.loads(metadata["preprocessing"])),
         source=Source(metadata["source_name"], metadata["source_sha256"]) if has_source else None,
-        training=json.loads(training) if training else None,
+        training=made,
         row=metadata.get("row"),
     )

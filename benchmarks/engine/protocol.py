@@ -2,8 +2,8 @@
 
 import ast
 from collections.abc import Iterable, Mapping
-from json import JSONDecodeError
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -25,7 +25,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
     A ``.py`` config is a program and is run.
 
     Raises:
-        OptionError: there is no such file, or it is not in the language its suffix names.
+        OptionError: there is no such file, it is not in the language its suffix names, holds no named fields, names a
+            base that is not there, or its code raises.
     """
     from mmengine.config import Config
 
@@ -33,8 +34,9 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise OptionError(f"{path}: no such config file; name a .py or .json file")
     try:
         fields: dict[str, Any] = Config.fromfile(path).to_dict()
-    except (SyntaxError, JSONDecodeError) as error:
-        raise OptionError(f"{path}: {error}; mend the file") from error
+    except Exception as error:  # the file is the user's program: it may raise whatever it likes
+        reason = shorten(f"{type(error).__name__}: {error}", 300)
+        raise OptionError(f"{path}: {reason}; mend the file, which must give fields by name") from error
     return fields
 
 

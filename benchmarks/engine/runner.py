@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -146,12 +147,29 @@ class BenchRunner(Runner):
             self._take_up(load_state(self.state_path))
 
     def _take_up(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``.
+
+        Raises:
+            RecordError: it was begun in another precision, lacks a part or has other sizes.
+        """
+        try:
+            self._restore(state)
+        except torch.OutOfMemoryError:  # a RuntimeError too, but none of the state's
+            raise
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = shorten(f"{type(error).__name__}: {error}", 240)
+            raise RecordError(
+                f"{self.state_path}: does not fit this training ({reason}); take it up as it was begun, or begin anew "
+                "with --existing overwrite"
+            ) from error
+        self.resumed = True
+
+    def _restore(self, state: dict[str, Any]) -> None:
         if state["precision"] != type(self.optim_wrapper).__name__:
             raise RecordError(
                 f"{self.state_path}: begun with {state['precision']}, but {type(self.optim_wrapper).__name__} runs on "
                 "this device; take it up where it was begun, or begin anew with --existing overwrite"
             )
-        self.resumed = True
         self.bare_model.load_state_dict(state["model"])
         self.optim_wrapper.load_state_dict(state["optimizer"])
         for scheduler, saved in zip(self.param_schedulers or [], state["schedulers"], strict=True):

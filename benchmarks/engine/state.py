@@ -75,5 +75,10 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path}: not a readable resume state ({error}); delete it to start anew") from error
     if "state" not in metadata:
         raise RecordError(f"{path}: a safetensors file, but not a resume state; delete it to start anew")
-    state: dict[str, Any] = _unpack(json.loads(metadata["state"]), tensors)
+    try:
+        state = _unpack(json.loads(metadata["state"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:  # JSON's own error is a ValueError
+        raise RecordError(f"{path}: a damaged resume state ({error!r}); delete it to start anew") from error
+    if not isinstance(state, dict):
+        raise RecordError(f"{path}: a resume state without named parts; delete it to start anew")
     return state

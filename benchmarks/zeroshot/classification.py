@@ -82,7 +82,7 @@ def classify_folder(loaded: LoadedCheckpoint, folder: Path, templates: Sequence[
         templates: see :func:`class_embeddings`.
 
     Raises:
-        DataError: the folder is missing or holds no pictures.
+        DataError: the folder is missing, holds no pictures, or holds a file that is no whole picture.
     """
     classes = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()
     files = [file for name in classes for file in sorted((folder / name).iterdir())]
@@ -92,7 +92,7 @@ def classify_folder(loaded: LoadedCheckpoint, folder: Path, templates: Sequence[
     transform = picture_transform(loaded.info.preprocessing)
     predicted = []
     for start in range(0, len(files), _BATCH):
-        pictures = [transform(Image.open(file).convert("RGB")) for file in files[start : start + _BATCH]]
+        pictures = [transform(_picture(file)) for file in files[start : start + _BATCH]]
         predicted.append((loaded.model.encode_image(torch.stack(pictures)) @ weights.T).argmax(dim=1))
     return Predictions(
         classes=classes,
@@ -100,3 +100,10 @@ def classify_folder(loaded: LoadedCheckpoint, folder: Path, templates: Sequence[
         labels=torch.tensor([classes.index(file.parent.name) for file in files]),
         predicted=torch.cat(predicted),
     )
+
+
+def _picture(file: Path) -> Image.Image:
+    try:
+        return Image.open(file).convert("RGB")
+    except (OSError, SyntaxError) as error:  # SyntaxError: PNG's decoder, of damaged chunks
+        raise DataError(f"{file}: not a readable picture; remove it from the folder or replace it") from error

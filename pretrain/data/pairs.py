@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.registry import DATASETS, FUNCTIONS
+from PIL import Image
 from pydantic import TypeAdapter
 from torch.utils.data import Dataset
 
@@ -14,7 +15,7 @@ from benchmarks.engine.sampling import SampleKey
 from benchmarks.errors import DataError
 from pretrain.data.captions import choose_caption, tokenize
 from pretrain.data.fields import CaptionFields, SourceFields
-from pretrain.data.source import Source
+from pretrain.data.source import BrokenImageError, Source
 from pretrain.data.sources import open_source
 from pretrain.views import ViewFields, Views
 
@@ -99,10 +100,17 @@ class ImageTextPairs(Dataset[Sample]):
             caption = choose_caption(self.source.texts(index), self.source.alternatives, self.captions)
             if caption is None:
                 return None
-            image = self.source.image(index)
+            image = self._image(index)
         except OSError:
             return None
         return {**self.views(image), "tokens": tokenize(caption, self.captions.overflow)}
+
+    def _image(self, index: int) -> Image.Image:
+        """The source's image; a path that no file can have (with a NUL byte) is a broken image like any other."""
+        try:
+            return self.source.image(index)
+        except ValueError as error:
+            raise BrokenImageError(f"cannot be opened ({error})") from error
 
 
 def collate_pairs(samples: Sequence[Sample]) -> Sample:

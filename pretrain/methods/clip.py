@@ -13,7 +13,7 @@ from pretrain.towers import encode_text, image_tokens, patch_vectors, trim_paddi
 class ClipFields(BaseModel):
     """The choices of CLIP."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     frozen_patch_projection: bool = Field(description="the patch projection stays as initialised (MoCo v3)")
 

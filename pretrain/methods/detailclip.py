@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.profiler import record_function
 
+from benchmarks.errors import OptionError
 from pretrain.heads import PixelDecoder, ProjectionHead, head_multiply_adds
 from pretrain.losses import Centers, contrastive, distillation, patch_targets, reconstruction
 from pretrain.methods.base import TRAINING_FACTOR, Batch, Look, Method, Progress, register
@@ -26,7 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 class HeadFields(BaseModel):
     """Sizes of the projection head."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     hidden: Count
     bottleneck: Count
@@ -36,7 +37,7 @@ class HeadFields(BaseModel):
 class DetailClipFields(BaseModel):
     """Every choice of the method; docs/method.md tabulates what the paper and the released code make of each."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     alpha_cls: Weight = Field(description="α1 of eq. 10; a term of weight 0 is not computed")
     alpha_patch: Weight = Field(description="α2 of eq. 10")
@@ -101,6 +102,11 @@ class DetailCLIP(Method):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         image, fields = self.image, self.fields
+        if image.width % 4 or image.width % fields.decoder_heads:
+            raise OptionError(
+                f"fields.decoder_heads={fields.decoder_heads}: the decoder has the image tower's width {image.width}, "
+                "which must be a multiple of it and of 4"
+            )
         self.grid = image.image_size // image.patch_size
         self.removed = removed_count(self.grid, fields.removal)
         self.decoder = PixelDecoder(

@@ -111,6 +111,22 @@ def test_a_run_is_not_taken_up_in_another_precision(tmp_path: Path) -> None:
         train(tmp_path, 6)
 
 
+@pytest.mark.parametrize("part", ["precision", "model", "optimizer", "schedulers", "iterations", "sizes", "groups"])
+def test_a_state_that_does_not_fit_is_one_line(tmp_path: Path, part: str) -> None:
+    train(tmp_path, 3)
+    state = final_state(tmp_path)
+    if part == "sizes":
+        state["model"]["net.0.weight"] = torch.zeros(9, 4)
+    elif part == "groups":
+        state["optimizer"]["param_groups"] *= 2
+    else:
+        del state[part]
+    save_state(tmp_path / STATE_FILE, state)
+    with pytest.raises(RecordError, match=f"{STATE_FILE}: does not fit this training.*--existing overwrite") as caught:
+        train(tmp_path, 6)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_state_holds_no_pickle(tmp_path: Path) -> None:
     train(tmp_path, 3)
     with safe_open(tmp_path / STATE_FILE, framework="pt") as file:

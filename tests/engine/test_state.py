@@ -1,5 +1,6 @@
 """Resume states: what goes in comes out, and nothing else is accepted."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,22 @@ def test_other_safetensors_are_named(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, path)
     with pytest.raises(RecordError, match="not a resume state"):
         load_state(path)
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        '{"$mapping": [["a"',
+        json.dumps({"$mapping": [["weights", {"$tensor": "t7"}]]}),
+        json.dumps({"$mapping": [["weights", {"other": 1}]]}),
+        json.dumps({"$mapping": [["too", "many", "parts"]]}),
+        json.dumps({"$mapping": 3}),
+        json.dumps(["no", "names"]),
+    ],
+)
+def test_damaged_trees_are_one_line(tmp_path: Path, tree: str) -> None:
+    path = tmp_path / "s.safetensors"
+    save_file({"t0": torch.zeros(1)}, path, metadata={"state": tree})
+    with pytest.raises(RecordError, match=f"{path}.*delete it to start anew") as caught:
+        load_state(path)
+    assert "\n" not in str(caught.value)

@@ -183,10 +183,11 @@ def test_gains_other_than_one_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fields": {"alpha_cls": "many"}}, "do not hold the fields of detailclip"),
-        ({"fields": None}, "do not hold the fields of detailclip"),
-        ({"joint": "wide"}, "do not hold the fields of detailclip"),
-        ({"joint": 17}, "weights do not fit the metadata"),
+        ({"fields": {"alpha_cls": "many"}}, "no fields of detailclip in the metadata"),
+        ({"fields": None}, "no fields of detailclip in the metadata"),
+        ({"joint": "wide"}, "impossible sizes"),
+        ({"joint": 0}, "impossible sizes"),
+        ({"joint": 17}, "weights do not fit the sizes"),
     ],
 )
 def test_hostile_metadata_are_one_line(
@@ -198,3 +199,95 @@ def test_hostile_metadata_are_one_line(
     save_file(dict(read.content), tmp_path / "odd.safetensors", {**read.metadata, "training": json.dumps(training)})
     with pytest.raises(CheckpointError, match=message):
         load_pretrained(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("entry", "change"),
+    [
+        ("architecture", {"heads": 0}),
+        ("architecture", {"heads": 5}),
+        ("architecture", {"patch_size": 0}),
+        ("architecture", {"patch_size": 7}),
+        ("text_architecture", {"depth": 0}),
+        ("preprocessing", {"mean": [0.5]}),
+    ],
+)
+def test_impossible_sizes_in_the_metadata_are_one_line(
+    model: DetailCLIP, tmp_path: Path, entry: str, change: dict[str, object]
+) -> None:
+    save_checkpoint(model, tmp_path / "c.safetensors", "c", {"method": "detailclip"}, None)
+    read = read_checkpoint(tmp_path / "c.safetensors")
+    told = json.dumps({**json.loads(read.metadata[entry]), **change})
+    save_file(dict(read.content), tmp_path / "odd.safetensors", {**read.metadata, entry: told})
+    with pytest.raises(CheckpointError, match="impossible sizes"):
+        load_pretrained(tmp_path / "odd.safetensors")
+
+
+def test_training_that_is_no_table_is_one_line(model: DetailCLIP, tmp_path: Path) -> None:
+    save_checkpoint(model, tmp_path / "c.safetensors", "c", {"method": "detailclip"}, None)
+    read = read_checkpoint(tmp_path / "c.safetensors")
+    save_file(dict(read.content), tmp_path / "odd.safetensors", {**read.metadata, "training": "[1]"})
+    with pytest.raises(CheckpointError, match="damaged metadata"):
+        load_pretrained(tmp_path / "odd.safetensors")
+
+
+MISSING = [
+    "ibot_head.last_layer2.weight_v",
+    "ibot_head.last_layer.weight_g",
+    "ibot_head.mlp.0.weight",
+    "decoder_pos_embed",
+    "visual.blocks.0.mlp.fc1.weight",
+    "text_projection",
+    "logit_scale",
+]
+
+
+@pytest.mark.parametrize("key", MISSING)
+def test_a_released_file_without_a_weight_is_one_line(tmp_path: Path, key: str) -> None:
+    file = published_content()
+    state = file["state_dict"]
+    assert isinstance(state, dict)
+    del state[f"module.{key}"]
+    torch.save(file, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError):
+        DetailCLIP.from_released(tmp_path / "odd.pt", image_heads=2, text_heads=1, decoder_heads=4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("text_projection", torch.zeros(64)),
+        ("visual.patch_embed.proj.weight", torch.zeros(128, 768)),
+        ("decoder_pos_embed", torch.zeros(5)),
+        ("image_projection", torch.zeros(128, 7)),
+        ("visual.blocks.x.norm1.weight", torch.zeros(128)),
+        ("logit_scale", 4.6),
+        ("logit_scale", torch.tensor(4)),
+    ],
+)
+def test_a_released_file_with_an_odd_weight_is_one_line(tmp_path: Path, key: str, value: object) -> None:
+    file = published_content()
+    state = file["state_dict"]
+    assert isinstance(state, dict)
+    state[f"module.{key}"] = value
+    torch.save(file, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError):
+        DetailCLIP.from_released(tmp_path / "odd.pt", image_heads=2, text_heads=1, decoder_heads=4)
+
+
+@pytest.mark.parametrize("centers", [torch.zeros(3), [1], {"cls": torch.zeros(1, 64)}, {"cls": 1, "patch": 2}])
+def test_odd_centres_beside_a_released_file_are_one_line(tmp_path: Path, centers: object) -> None:
+    torch.save({**published_content(), "loss_centers": centers}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="loss_centers"):
+        DetailCLIP.from_released(tmp_path / "odd.pt", image_heads=2, text_heads=1, decoder_heads=4)
+
+
+def test_an_export_brings_its_fields_along(tmp_path: Path) -> None:
+    model = tiny_detailclip(alpha_patch=2.0, divergence="kl_student_teacher")
+    save_checkpoint(model, tmp_path / "c.safetensors", "c", {"method": "detailclip"}, None)
+    out = export_released(tmp_path / "c.safetensors", tmp_path / "released.pt")
+    assert DetailCLIP.from_released(out, image_heads=3, text_heads=2, decoder_heads=4).fields == model.fields
+    content = torch.load(out, weights_only=False)
+    torch.save({**content, "detailclip_bench_fields": {"alpha_cls": "x"}}, tmp_path / "odd.pt")
+    with pytest.raises(CheckpointError, match="export the checkpoint again"):
+        DetailCLIP.from_released(tmp_path / "odd.pt", image_heads=3, text_heads=2, decoder_heads=4)

@@ -24,7 +24,7 @@ def curves(folder: Path) -> dict[str, list[float]]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the shipped config's passes over the data."""
+    """Three of the shipped config's eight passes over the data."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     overrides = ("training.epochs=3", "execution.log_interval=5")
     pretrain(PretrainJob("detailclip_tiny_sample", ensure(), folder, overrides=overrides), "resume", lambda line: None)

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from benchmarks.engine.runner import STATE_FILE
 from benchmarks.engine.state import load_state
@@ -81,3 +83,43 @@ def test_kill_9_at_three_random_moments(root: Path, tmp_path: Path) -> None:
         assert 0 < iterations_done(killed) < 40, "the kill must hit a run under way"
     subprocess.run(command, check=True, capture_output=True)
     assert_same_end(killed, tmp_path / "whole")
+
+
+SMALL = (
+    "image_tower.image_size=32", "image_tower.patch_size=8", "image_tower.width=32", "image_tower.depth=2",
+    "image_tower.heads=2", "text_tower.width=32", "text_tower.depth=1", "text_tower.heads=1", "joint=16",
+    "fields.head.hidden=16", "fields.head.bottleneck=8", "fields.head.prototypes=32", "fields.decoder_heads=2",
+    "training.batch_size=4", "training.epochs=24", "execution.device_batch=2", "execution.state_interval=1",
+)  # fmt: skip
+"""DetailCLIP on ten pictures: 60 steps of two micro-batches, and the patch temperature changes after the first pass."""
+
+
+@pytest.mark.slow
+def test_detailclip_killed_at_three_random_moments(root: Path, tmp_path: Path) -> None:
+    """Through the command line, with teacher, centres, fused AdamW and the generated weights as they are."""
+    options = [part for override in SMALL for part in ("-o", override)]
+
+    def command(out: Path) -> list[str]:
+        start = [sys.executable, "-m", "benchmarks.cli", "pretrain", "detailclip_tiny_sample"]
+        return [*start, "--data-root", str(root), "--out", str(out), *options]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    killed, moments = tmp_path / "killed", random.Random(1)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
+        before, deadline = iterations_done(killed), time.monotonic() + 120
+        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(moments.random() * 0.2)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 0 < iterations_done(killed) < 120, "the kill must hit a run under way"
+    subprocess.run(command(killed), check=True, capture_output=True, env=environment)
+    assert_same(load_state(killed / STATE_FILE), load_state(tmp_path / "whole" / STATE_FILE))
+    ours, theirs = (load_file(folder / CHECKPOINT) for folder in (killed, tmp_path / "whole"))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert ours["centers.patch"].abs().sum() > 0

@@ -67,3 +67,14 @@ def test_pictures_are_resized_as_the_checkpoint_says() -> None:
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no pictures there"):
         classify_folder(load_checkpoint(ensure_tiny()), tmp_path, ("{}",))
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "cut.png"])
+def test_a_file_that_is_no_picture_is_one_line(folder: Path, name: str) -> None:
+    content = b"no picture" if name == "Thumbs.db" else (folder / "red" / "grey.png").read_bytes()[:-30]
+    (folder / "red" / name).write_bytes(content)
+    loaded = load_checkpoint(ensure_tiny())
+    object.__setattr__(loaded, "model", ColourEncoder())
+    with pytest.raises(DataError, match=f"red/{name}: not a readable picture; remove it") as caught:
+        classify_folder(loaded, folder, ("{}",))
+    assert "\n" not in str(caught.value)

@@ -1,5 +1,6 @@
 """The data set as MMEngine loads it: what a sample holds depends on (seed, epoch, index) alone."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,14 @@ def test_broken_image_is_replaced_by_another_pair_and_named(root: Path, content:
     assert same(sample, dataset[SampleKey(0, 1)])
     chosen = {tuple(dataset[SampleKey(epoch, 1)]["tokens"].tolist()) for epoch in range(20)}
     assert chosen == replacements
+
+
+def test_path_that_no_file_can_have_is_a_broken_image(root: Path) -> None:
+    rows = [{"image": name, "title": "a square", "description": ""} for name in ("0.jpg", "1\0.jpg", "2.jpg")]
+    (root / "pairs.json").write_text(json.dumps(rows))
+    dataset = pairs(root, source={**INDEX, "table": "pairs.json"})
+    assert dataset[SampleKey(0, 0)]["broken"] == []
+    assert set(dataset[SampleKey(0, 1)]["broken"]) == {"1\0.jpg"}
 
 
 def test_pair_without_text_is_replaced_and_named(root: Path) -> None:
