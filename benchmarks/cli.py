@@ -197,7 +197,8 @@ def demo(out: OutOption = Path("results/demo")) -> None:
 
     data_root = ensure()
     say(f"data: {data_root} (generated)")
-    job = PretrainJob("detailclip_tiny_sample", data_root, out / "pretrained")
+    half = ("training.epochs=4",)  # half of the config's passes: the demo shall end within minutes
+    job = PretrainJob("detailclip_tiny_sample", data_root, out / "detailclip-tiny", overrides=half)
     train(job, "resume", say)
     checkpoint = job.folder / "checkpoint.safetensors"
     found = classify_folder(

@@ -17,7 +17,7 @@ training = dict(
 
 execution = dict(
     device_batch=32,
-    workers=0,
+    workers=1,
     checkpoint_blocks=False,
     state_interval=50,
     checkpoint_epochs=None,
