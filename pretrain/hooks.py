@@ -92,7 +92,7 @@ class FiniteLossHook(Hook):
         Raises:
             DataError: it is infinite or not a number.
         """
-        loss = float(outputs["loss"])
+        loss = outputs["loss"].item()
         if not math.isfinite(loss):
             raise DataError(
                 f"the loss became {loss} in iteration {batch_idx + 1}; the last state before it is kept: "
