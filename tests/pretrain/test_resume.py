@@ -65,23 +65,30 @@ def test_killed_after_the_last_step_and_before_the_checkpoint(root: Path, tmp_pa
     assert (tmp_path / "out" / CHECKPOINT).read_bytes() == before
 
 
+def run_with_three_kills(
+    command: list[str], out: Path, iterations: int, longest_wait: float, environment: dict[str, str] | None = None
+) -> None:
+    """Run ``command`` to its end, after three attempts that are killed a moment after the run has gone on."""
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        before, deadline = iterations_done(out), time.monotonic() + 120
+        while iterations_done(out) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(moments.random() * longest_wait)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert 0 < iterations_done(out) < iterations, "the kill must hit a run under way"
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+
+
 @pytest.mark.slow
 def test_kill_9_at_three_random_moments(root: Path, tmp_path: Path) -> None:
     overrides = (RANDOM, "fields.pause=0.1", "training.epochs=16", "execution.workers=1")
     train(root, tmp_path / "whole", *overrides)
     killed = tmp_path / "killed"
     command = [sys.executable, "-m", "tests.pretrain.toy", str(root), str(killed), "none", *overrides]
-    moments = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before, deadline = iterations_done(killed), time.monotonic() + 120
-        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        time.sleep(moments.random() * 0.3)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert 0 < iterations_done(killed) < 40, "the kill must hit a run under way"
-    subprocess.run(command, check=True, capture_output=True)
+    run_with_three_kills(command, killed, iterations=40, longest_wait=0.3)
     assert_same_end(killed, tmp_path / "whole")
 
 
@@ -105,19 +112,8 @@ def test_detailclip_killed_at_three_random_moments(root: Path, tmp_path: Path) -
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
-    killed, moments = tmp_path / "killed", random.Random(1)
-    for _ in range(3):
-        process = subprocess.Popen(
-            command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-        )
-        before, deadline = iterations_done(killed), time.monotonic() + 120
-        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)
-        time.sleep(moments.random() * 0.2)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        assert 0 < iterations_done(killed) < 120, "the kill must hit a run under way"
-    subprocess.run(command(killed), check=True, capture_output=True, env=environment)
+    killed = tmp_path / "killed"
+    run_with_three_kills(command(killed), killed, iterations=120, longest_wait=0.2, environment=environment)
     assert_same(load_state(killed / STATE_FILE), load_state(tmp_path / "whole" / STATE_FILE))
     ours, theirs = (load_file(folder / CHECKPOINT) for folder in (killed, tmp_path / "whole"))
     assert ours.keys() == theirs.keys()
