@@ -66,6 +66,14 @@ def write_caption(scene: Scene, main: Instance, generator: np.random.Generator) 
     return Caption(title, _choose(generator, _SENTENCES).format(thing=thing, place=place, beside=beside))
 
 
+def write_sentences(scene: Scene, main: Instance, count: int, generator: np.random.Generator) -> tuple[str, ...]:
+    """Descriptions as several people write them of the same scene, all different; ``count`` is 1 to 10."""
+    said: dict[str, None] = {}
+    while len(said) < count:
+        said[write_caption(scene, main, generator).description] = None
+    return tuple(said)
+
+
 def caption(scene: Scene, generator: np.random.Generator) -> str:
     """One sentence about any scene, led by the largest visible thing, or by its background if there is none."""
     things = seen(scene)

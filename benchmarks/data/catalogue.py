@@ -1,43 +1,200 @@
-"""The data sets that this release can read, as the command line asks for them. A new one is one entry."""
+"""Every data set of the suite, as the command line asks for it: what it is, what is there, what is in it.
 
+It is made from the registries: a new data set is one declaration there, and none here.
+"""
+
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.data import ade20k
+from benchmarks.data.classification.registry import CLASSIFICATION
+from benchmarks.data.classification.split import ClassificationDataSet
+from benchmarks.data.download import Download
+from benchmarks.data.inspection import (
+    Inspection,
+    inspect_ade20k,
+    inspect_classification,
+    inspect_retrieval,
+    write_manifest,
+)
+from benchmarks.data.presence import state_of
+from benchmarks.data.retrieval import RETRIEVAL, SPLIT, RetrievalDataSet
 from benchmarks.data.verify import Progress
+from benchmarks.errors import OptionError
+
+Inspector = Callable[[Path, str, bool, Progress | None], Inspection]
+"""Called with the data root, the split, whether to decode, and the progress."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What the command line can do with one data set.
+    """What the command line can say of one data set, and do with it.
 
     Attributes:
+        name: of its folder beneath the data root.
         title: name and size for people.
-        state: what is there, by listing folders only: ``absent``, ``partial …``, ``complete`` or ``sample``.
-        check: decode everything and say in lines what was found; raises ``DataError`` for the first bad file.
+        splits: published number of pictures by the split's name; 0 where none is published.
+        checked: the splits that are checked unless one is named.
+        layout: what must lie beneath ``<data root>/<name>``, in one line.
+        homepage: where it comes from.
+        licence: what its owners say about use.
+        downloads: the files that ``prepare`` fetches.
+        further: files that it fetches only when they are named: other parts of the data set.
+        by_hand: how to get what cannot be downloaded; empty if all can.
+        note: what a reader of numbers on it must know.
+        inspect: looks into one split.
+        state: ``absent``, ``partial …``, ``complete`` or ``sample``, by listing folders alone.
     """
 
+    name: str
     title: str
+    splits: Mapping[str, int]
+    checked: tuple[str, ...]
+    layout: str
+    homepage: str
+    licence: str
+    downloads: tuple[Download, ...]
+    by_hand: str
+    inspect: Inspector
     state: Callable[[Path], str]
-    check: Callable[[Path, Progress], list[str]]
+    further: tuple[Download, ...] = ()
+    note: str = ""
+
+    def check(
+        self,
+        data_root: Path,
+        progress: Progress | None = None,
+        *,
+        split: str | None = None,
+        decode: bool = True,
+        every_class: bool = False,
+        manifest: Path | None = None,
+    ) -> list[str]:
+        """Look into the data set and say in lines what was found.
+
+        Args:
+            data_root: the folder that holds ``<name>/``.
+            progress: called with (files done, files in all).
+            split: the split to look into; by default those in ``checked``.
+            decode: decode and hash every picture (remembered); otherwise they are only listed.
+            every_class: say the name and number of pictures of each class.
+            manifest: a file to write the sha256 of all files to (see ``write_manifest``).
+
+        Raises:
+            OptionError: there is no such split.
+            DataError: something is missing or damaged: the first bad file is named.
+        """
+        found = [self.inspect(data_root, name, decode, progress) for name in ((split,) if split else self.checked)]
+        lines = []
+        for inspection in found:
+            lines += inspection.lines()
+            if every_class and inspection.classes:
+                lines += inspection.classes.every()
+        if manifest:
+            count = write_manifest(manifest, data_root / self.name, found, progress)
+            lines.append(f"manifest: {manifest}, {count} files; in {data_root / self.name}: sha256sum -c {manifest}")
+        return lines
 
 
-def _check_ade20k(data_root: Path, progress: Progress) -> list[str]:
-    lines = []
-    for name in ade20k.OFFICIAL:
-        split = ade20k.load_split(data_root, name, progress)
-        lines.append(
-            f"ade20k {name}: {len(split.pairs)} of {split.official} pairs, all readable, "
-            f"fingerprint {split.fingerprint[:16]}"
-        )
-    return lines
+def find(name: str) -> DataSet:
+    """The data set of this name.
+
+    Raises:
+        OptionError: there is none; the likeliest is proposed.
+    """
+    if name not in DATA_SETS:
+        close = difflib.get_close_matches(name, DATA_SETS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(DATA_SETS)}"
+        raise OptionError(f"{name}: no such data set; {hint}")
+    return DATA_SETS[name]
+
+
+def used_by(name: str) -> tuple[str, ...]:
+    """The ids of the benchmarks that score on a data set."""
+    from benchmarks.suite import BENCHMARKS
+
+    return tuple(benchmark.id for benchmark in BENCHMARKS if benchmark.dataset == name)
+
+
+_COCO = "http://images.cocodataset.org"
+_FURTHER: Mapping[str, tuple[Download, ...]] = {
+    "coco": (
+        Download(f"{_COCO}/zips/val2017.zip", "val2017.zip"),
+        Download(f"{_COCO}/zips/train2017.zip", "train2017.zip"),
+        Download(f"{_COCO}/annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip"),
+    ),
+}
+"""What a data set has besides what its own registry needs: COCO's detection."""
+
+
+def _ade20k() -> DataSet:
+    """ADE20K, which has no registry of its own."""
+    return DataSet(
+        name="ade20k",
+        title="ADE20K scene parsing, 150 classes, 20,210 + 2,000 images",
+        splits={str(name): count for name, count in ade20k.OFFICIAL.items()},
+        checked=tuple(ade20k.OFFICIAL),
+        layout="ADEChallengeData2016/{images,annotations}/{training,validation}",
+        homepage="http://sceneparsing.csail.mit.edu",
+        licence="annotations BSD-3-Clause; pictures for non-commercial research and education",
+        downloads=(
+            Download(
+                "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip", "ADEChallengeData2016.zip"
+            ),
+        ),
+        by_hand="",
+        inspect=inspect_ade20k,
+        state=lambda data_root: ade20k.summary(data_root).state,
+    )
+
+
+def _classification(declared: ClassificationDataSet) -> DataSet:
+    """A classification set as the command line sees it."""
+    return DataSet(
+        name=declared.name,
+        title=declared.title,
+        splits=declared.splits,
+        checked=(declared.default_split,),
+        layout=declared.layout,
+        homepage=declared.homepage,
+        licence=declared.licence,
+        downloads=declared.downloads,
+        by_hand=declared.by_hand,
+        inspect=partial(inspect_classification, declared),
+        state=lambda data_root: state_of(data_root, declared.name),
+        further=_FURTHER.get(declared.name, ()),
+        note=declared.note,
+    )
+
+
+def _retrieval(declared: RetrievalDataSet) -> DataSet:
+    """A retrieval set as the command line sees it."""
+    return DataSet(
+        name=declared.name,
+        title=declared.title,
+        splits={SPLIT: declared.official},
+        checked=(SPLIT,),
+        layout=declared.layout,
+        homepage=declared.homepage,
+        licence=declared.licence,
+        downloads=declared.downloads,
+        by_hand=declared.by_hand,
+        inspect=partial(inspect_retrieval, declared),
+        state=lambda data_root: state_of(data_root, declared.name),
+        further=_FURTHER.get(declared.name, ()),
+        note=declared.note,
+    )
 
 
 DATA_SETS: Mapping[str, DataSet] = {
-    "ade20k": DataSet(
-        "ADE20K scene parsing, 150 classes, 20,210 + 2,000 images",
-        lambda data_root: ade20k.summary(data_root).state,
-        _check_ade20k,
-    ),
+    data_set.name: data_set
+    for data_set in (
+        _ade20k(),
+        *map(_classification, CLASSIFICATION.values()),
+        *map(_retrieval, RETRIEVAL.values()),
+    )
 }
+"""All data sets by name."""

@@ -1,7 +1,7 @@
 """The generated world on disk, in the official layouts, so that the loaders of the real data sets read it.
 
-Besides the scenes as ADE20K's pairs it holds small pictures with captions, to pretrain on, and class folders of held
-out ones, to classify.
+Besides the scenes as ADE20K's pairs it holds small pictures with captions, to pretrain on, class folders of held out
+ones, to classify, and a small view for each zero-shot benchmark (:mod:`benchmarks.data.sample_views`).
 """
 
 import csv
@@ -16,7 +16,7 @@ from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import atomic_path, cache_folder, write_text
 
-VERSION = 2
+VERSION = 3
 """Raise it whenever the same seed draws other pictures, so that results on both are not mixed up."""
 
 PAIRS = Path("pairs")
@@ -28,7 +28,14 @@ _PREFIX: dict[ade20k.SplitName, str] = {"training": "ADE_train", "validation": "
 
 
 def generate(
-    folder: Path, seed: int = 0, train: int = 64, validation: int = 24, pairs: int = 1560, held_out: int = 16
+    folder: Path,
+    seed: int = 0,
+    train: int = 64,
+    validation: int = 24,
+    pairs: int = 1560,
+    held_out: int = 16,
+    views: int = 70,
+    described: int = 48,
 ) -> None:
     """Write the sample into ``folder``, which afterwards serves as a data root.
 
@@ -42,6 +49,9 @@ def generate(
         validation: number of ADE20K's validation pairs, 1 to 2,000.
         pairs: number of captioned pictures, 1 to 100,000; the classes take turns.
         held_out: pictures to classify in each class, 1 to 1,000.
+        views: pictures in each zero-shot classification set, up to 1,000, rounded up so that all its classes have the
+            same number; 0: no such sets.
+        described: pictures in each retrieval set, up to 1,000, with five captions each; 0: no such sets.
 
     Raises:
         OptionError: a number is out of range.
@@ -53,19 +63,25 @@ def generate(
         _require_range(f"number of {name} images", count, 1, ade20k.OFFICIAL[name])
     _require_range("number of captioned pictures", pairs, 1, 100_000)
     _require_range("number of held-out pictures of a class", held_out, 1, 1_000)
-    all_counts: dict[str, int] = {"training": train, "validation": validation, "pairs": pairs, "held_out": held_out}
+    _require_range("number of pictures of a classification set", views, 0, 1_000)
+    _require_range("number of pictures of a retrieval set", described, 0, 1_000)
+    others = {"pairs": pairs, "held_out": held_out, "views": views, "described": described}
+    all_counts: dict[str, int] = {"training": train, "validation": validation, **others}
     marker = {"format": "detailclip-bench sample", "version": VERSION, "seed": seed, "counts": all_counts}
     folder = folder.resolve()
     if _holds(folder, marker):
         return
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: exists and is not this sample; remove it or name an empty folder")
+    from benchmarks.data.sample_views import write_views  # numpy only when something is drawn
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder.parent) as temporary:
             built = Path(temporary, folder.name)
             _write_ade20k(built, seed, counts)
             _write_pairs(built / PAIRS, seed, pairs, held_out)
+            write_views(built, seed, views, described)
             write_text(built / SAMPLE_MARKER, json.dumps(marker, indent=2) + "\n")
             built.rename(folder)
     except OSError as error:
@@ -80,7 +96,7 @@ def held_out_folder(data_root: Path) -> Path:
 
 
 def ensure() -> Path:
-    """The data root of the default sample, generated in the cache folder on first use (some 20 seconds).
+    """The data root of the default sample, generated in the cache folder on first use (some 35 seconds).
 
     Two processes may ask at once: both get the same whole folder.
 

@@ -28,17 +28,23 @@ Progress = Callable[[int, int], None]
 Check = Callable[["Image.Image"], str | None]
 """Looks at one decoded image and says what is wrong with it (``"has 3 channels"``), or None."""
 
-_FORMATS = ("JPEG", "PNG")
+PICTURE_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP")
+"""What pictures are stored as in the data sets of this project, by Pillow's names; suffixes often say otherwise."""
+
 _ROTATING_ORIENTATIONS = frozenset({5, 6, 7, 8})  # the EXIF values that swap width and height
 _ORIENTATION_TAG = 0x0112
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)  # what Pillow's decoders raise
 
 
 class Item(NamedTuple):
-    """A file to verify: its path beneath the data set's folder (joined by '/') and what it must fulfil."""
+    """A file to verify: its path beneath the data set's folder (joined by '/') and what it must fulfil.
+
+    ``formats`` are the accepted ones by Pillow's names (``PPM`` stands for all of its family); nothing else is tried.
+    """
 
     path: str
     check: Check | None = None
+    formats: tuple[str, ...] = ("JPEG", "PNG")
 
 
 class Verified(NamedTuple):
@@ -63,7 +69,7 @@ def verify(folder: Path, items: Sequence[Item], name: str, progress: Progress | 
 
     Args:
         folder: the data set's folder.
-        items: the files, JPEG or PNG. The first bad one in this order is the one named by the error.
+        items: the files. The first bad one in this order is the one named by the error.
         name: what is verified, by which rules, as a plain word (``ade20k-training-1``). With the folder it
             is the key of the cache; choose another when a ``check`` becomes stricter.
         progress: called now and then, at least once.
@@ -72,7 +78,7 @@ def verify(folder: Path, items: Sequence[Item], name: str, progress: Progress | 
         What is known of each file, in the order of ``items``.
 
     Raises:
-        DataError: a file cannot be read, is truncated, is no JPEG or PNG, is too large to be a picture, or
+        DataError: a file cannot be read, is truncated, is of no accepted format, is too large to be a picture, or
             fails its check; or the cache folder cannot be written to. Good files are remembered anyway.
     """
     cache = _cache_file(folder, name)
@@ -154,21 +160,26 @@ def _read(folder: Path, item: Item, stamp: tuple[int, int]) -> Verified | _Defec
 
     try:
         content = (folder / item.path).read_bytes()
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=item.formats) as image:
             image.verify()  # a PNG's checksums, which decoding alone ignores
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=item.formats) as image:
             image.load()
             reason = item.check(image) if item.check else None
             width, height = upright_size(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return _Defect(f"claims to hold more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     except UnidentifiedImageError:
-        return _Defect("is not a JPEG or PNG image" if content else "is empty")
+        return _Defect(f"is not a {either(item.formats)} image" if content else "is empty")
     except _DECODING_ERRORS as error:
         return _Defect(f"cannot be decoded ({' '.join(str(error).split())})")
     if reason:
         return _Defect(reason)
     return Verified(*stamp, hashlib.sha256(content).hexdigest(), width, height)
+
+
+def either(names: Sequence[str]) -> str:
+    """``A``, ``A or B``, ``A, B or C``."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def upright_size(image: "Image.Image") -> tuple[int, int]:

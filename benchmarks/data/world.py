@@ -27,6 +27,11 @@ SPLITS = ("training", "validation")
 THINGS = tuple(category for category in RECIPES if category in LABELS)
 """The countable categories."""
 
+EYE = 1.65  # metres above the road: where a driver's camera is, as KITTI's
+FOCAL = 0.58  # of that camera, as a share of the picture's width, as KITTI's
+_TALL = {"car": 1.5, "person": 1.7, "tree": 5.0, "building": 9.0}  # metres
+_BESIDE = {"person": (6, 30), "tree": (10, 50), "building": (25, 60)}  # metres at which they stand by the street
+
 _OVERSAMPLING = 2
 _OVERHANG = 2  # pixels by which a background reaches beyond the frame or beneath the next one: no seam shows
 
@@ -171,7 +176,15 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     return Scene(width, height, name, tuple(background), tuple(instance for _, instance in placed))
 
 
-def draw_portrait(seed: int, split: str, index: int, category: str, side: int) -> tuple[Scene, Instance]:
+def draw_portrait(
+    seed: int,
+    split: str,
+    index: int,
+    category: str,
+    side: int,
+    place: str | None = None,
+    colour: str | None = None,
+) -> tuple[Scene, Instance]:
     """Invent a small square scene around one thing, and say which of its instances that is.
 
     It stands near the middle, larger than in other scenes, in a setting where it is found, and the one or two other
@@ -183,21 +196,104 @@ def draw_portrait(seed: int, split: str, index: int, category: str, side: int) -
         index: from 0.
         category: one of ``THINGS``.
         side: width and height in pixels.
+        place: the setting, one of ``settings_of(category)``. Default: any of them.
+        colour: one of the category's. Default: any of them.
     """
     key = (SPLITS.index(split), index, THINGS.index(category), side)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-    name = str(rng.choice([name for name, setting in _SETTINGS.items() if category in setting.stands]))
+    name = str(rng.choice(settings_of(category) if place is None else (place,)))
     setting = _SETTINGS[name]
     horizon = rng.uniform(*setting.horizon) * side
     background = setting.background(rng, side, side, horizon)
     recipe = RECIPES[category]
     zoom = min(rng.uniform(0.6, 0.85) / max(recipe.height), 0.85 / (max(recipe.height) * max(recipe.aspect)))
-    depth, main = _put(rng, category, setting, side, side, horizon, across=(0.35, 0.65), zoom=zoom)
+    depth, main = _put(rng, category, setting, side, side, horizon, across=(0.35, 0.65), zoom=zoom, colour=colour)
     others = [str(other) for other in rng.choice([*setting.stands, "clutter"], int(rng.integers(1, 3)))]
     placed = [_put(rng, other, setting, side, side, horizon) for other in others if other != category]
     placed = [pair for pair in placed if _overlap(main.box, pair[1].box) < 0.25]
     placed = sorted([*placed, (depth, main)], key=lambda pair: pair[0])
     return Scene(side, side, name, tuple(background), tuple(instance for _, instance in placed)), main
+
+
+def draw_traffic(
+    seed: int, split: str, index: int, metres: tuple[float, float] | None, width: int, height: int
+) -> Scene:
+    """Invent a street as a driver sees it: how large a thing is and where it stands follow from its distance.
+
+    Args:
+        seed: any number from 0.
+        split: one of ``SPLITS``.
+        index: from 0.
+        metres: the range of the nearest car's distance, from 3.5, or None for a street without cars. That car stands
+            near the middle, and nothing hides it.
+        width: in pixels.
+        height: in pixels; at least half the width.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index, width, height, 0)))
+    horizon = rng.uniform(0.4, 0.48) * height
+    background = _street(rng, width, height, horizon)
+
+    def stand(category: str, away: float, across: tuple[float, float]) -> tuple[float, Instance]:
+        scale = FOCAL * width / away  # pixels a metre
+        return away, _build(rng, category, scale * _TALL[category], horizon + scale * EYE, width, across)
+
+    placed = []
+    if metres is not None:
+        placed.append(stand("car", float(rng.uniform(*metres)), (0.4, 0.6)))
+        if rng.random() < 0.4:
+            placed.append(stand("car", placed[0][0] + float(rng.uniform(4, 30)), (0.2, 0.8)))
+    for _ in range(int(rng.integers(2, 5))):
+        category = str(rng.choice(list(_BESIDE)))
+        other = stand(category, float(rng.uniform(*_BESIDE[category])), (0.05, 0.95))
+        if all(other[0] > away or _apart(thing, other[1]) for away, thing in placed):
+            placed.append(other)
+    placed.sort(key=lambda pair: -pair[0])
+    return Scene(width, height, "street", tuple(background), tuple(thing for _, thing in placed))
+
+
+def metres_away(thing: Instance, width: int) -> float:
+    """How far from the driver a car, person, tree or building of a scene of :func:`draw_traffic` stands.
+
+    It follows from how high the thing is drawn; ``width`` is the scene's in pixels.
+    """
+    return FOCAL * width * _TALL[thing.category] / (thing.box[3] - thing.box[1])
+
+
+def draw_group(seed: int, split: str, index: int, count: int, width: int, height: int) -> Scene:
+    """Invent a room with balls and cushions on its floor, all of which are wholly seen.
+
+    Args:
+        seed: any number from 0.
+        split: one of ``SPLITS``.
+        index: from 0.
+        count: how many things, 1 to 12.
+        width: in pixels; 1.5 times the height or more, so that there is room for them.
+        height: in pixels.
+    """
+    key = (SPLITS.index(split), index, width, height, count)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    horizon = rng.uniform(0.25, 0.35) * height
+    background = _room(rng, width, height, horizon)
+    things: list[Instance] = []
+    while len(things) < count:
+        tall, foot = rng.uniform(0.1, 0.16) * height, rng.uniform(horizon + 0.1 * height, 0.97 * height)
+        thing = _build(rng, str(rng.choice(["ball", "cushion"])), tall, foot, width, (0.1, 0.9))
+        left, top, right, bottom = thing.box
+        inside = left >= 0 and top >= 0 and right <= width and bottom <= height
+        if inside and all(_apart(thing, other) for other in things):
+            things.append(thing)
+    return Scene(width, height, "room", tuple(background), tuple(things))
+
+
+def settings_of(category: str) -> tuple[str, ...]:
+    """Where a thing is found."""
+    return tuple(name for name, setting in _SETTINGS.items() if category in setting.stands)
+
+
+def _apart(thing: Instance, other: Instance) -> bool:
+    """Whether the boxes of two things leave a pixel between them, so that not even their edges share one."""
+    left, top, right, bottom = thing.box
+    return _overlap((left - 1, top - 1, right + 1, bottom + 1), other.box) == 0
 
 
 def _overlap(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
@@ -216,6 +312,7 @@ def _put(
     horizon: float,
     across: tuple[float, float] = (0.05, 0.95),
     zoom: float = 1.0,
+    colour: str | None = None,
 ) -> tuple[float, Instance]:
     """One object in its place, with its depth: larger is nearer.
 
@@ -226,12 +323,26 @@ def _put(
     foot = horizon + depth * (height - horizon if depth > 0 else horizon)
     nearness = 0.75 + 0.4 * max(depth, 0.0)
     tall = zoom * rng.uniform(*recipe.height) * min(width, height) * nearness
+    return depth, _build(rng, category, tall, foot, width, across, colour)
+
+
+def _build(
+    rng: np.random.Generator,
+    category: str,
+    tall: float,
+    foot: float,
+    width: int,
+    across: tuple[float, float],
+    colour: str | None = None,
+) -> Instance:
+    """One object, ``tall`` pixels high, that stands on row ``foot`` somewhere ``across`` the width."""
+    recipe = RECIPES[category]
     wide = tall * rng.uniform(*recipe.aspect)
-    colour = str(rng.choice(recipe.colours))
+    colour = str(rng.choice(recipe.colours if colour is None else (colour,)))
     parts = recipe.parts(rng, jitter(rng, COLOURS[colour]))
     tilt = np.radians(rng.uniform(-recipe.tilt, recipe.tilt))
     base = float(rng.uniform(*across) * width), float(foot)
-    return depth, Instance(category, colour, place(rng, parts, base, wide, tall, tilt))
+    return Instance(category, colour, place(rng, parts, base, wide, tall, tilt))
 
 
 def _strip(rng: np.random.Generator, category: str, colour: str, outline: tuple[Point, ...], paint: Paint) -> Instance:

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from benchmarks.data.karpathy import read_karpathy
 from benchmarks.errors import DataError
 from pretrain.data.fields import CocoFields, KarpathyFields
 from pretrain.data.source import decode, require_file, require_folder, require_some, text_array, text_lists
@@ -38,11 +39,11 @@ class _SentencesSource:
         return tuple(self._sentences[index].as_py())
 
 
-def _read_json(path: Path, layout: str) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"{path}: is no JSON file of {layout} ({error}); download it again") from error
+        raise DataError(f"{path}: is no JSON file of COCO captions ({error}); download it again") from error
 
 
 class CocoSource(_SentencesSource):
@@ -60,7 +61,7 @@ class CocoSource(_SentencesSource):
         remedy = "download COCO's images and annotations, or name them with data.annotations and data.folder"
         path = require_file(data_root / fields.annotations, "file of COCO captions", remedy)
         folder = require_folder(data_root / fields.folder, "folder of COCO images", remedy)
-        content = _read_json(path, "COCO captions")
+        content = _read_json(path)
         try:
             sentences: dict[int, list[str]] = {image["id"]: [] for image in content["images"]}
             for annotation in content["annotations"]:
@@ -88,15 +89,5 @@ class KarpathySource(_SentencesSource):
         remedy = "download it, or name it with data.annotations and data.folder"
         path = require_file(data_root / fields.annotations, "Karpathy file", remedy)
         folder = require_folder(data_root / fields.folder, "folder of images", remedy)
-        content = _read_json(path, "Karpathy's captions")
-        try:
-            images = [image for image in content["images"] if image["split"] in fields.splits]
-            names = ["/".join(filter(None, (image.get("filepath"), image["filename"]))) for image in images]
-            sentences = [[sentence["raw"] for sentence in image["sentences"]] for image in images]
-            known = {image["split"] for image in content["images"]}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: is not in Karpathy's layout ({error!r}); name a dataset_*.json") from error
-        for split in fields.splits:
-            if split not in known:
-                raise DataError(f"{path}: has no split {split!r} (splits: {', '.join(sorted(known))})")
-        super().__init__(folder, names, sentences)
+        images = read_karpathy(path, fields.splits)
+        super().__init__(folder, [image.path for image in images], [image.captions for image in images])

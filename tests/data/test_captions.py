@@ -98,6 +98,15 @@ def test_words_vary_with_the_generator_alone() -> None:
     assert said[7] == captions.write_caption(scene, main, np.random.default_rng(7))
 
 
+def test_several_people_say_different_things_of_the_same_scene() -> None:
+    for index in range(len(THINGS)):
+        scene, main = portrait(index)
+        said = captions.write_sentences(scene, main, 10, np.random.default_rng(index))
+        assert len(set(said)) == 10
+        assert all(captions.name_thing(main) in text for text in said)
+        assert said[:5] == captions.write_sentences(scene, main, 5, np.random.default_rng(index))
+
+
 # Portraits
 
 

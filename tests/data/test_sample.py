@@ -1,6 +1,7 @@
 """The sample on disk: whole or absent, the same bytes every time, and read by the loader of the real data."""
 
 import csv
+import hashlib
 import json
 import signal
 import subprocess
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.data import ade20k, sample, world
+from benchmarks.data import ade20k, sample, sample_views, world
 from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import cache_folder
+
+SMALL = {"seed": 4, "train": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -24,16 +27,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """Three training and two validation scenes, four captioned pictures, one held-out picture of each class."""
+    """Three training and two validation scenes, four captioned pictures, one held-out picture of each class; none of
+    the zero-shot views, which have tests of their own.
+    """
     folder = tmp_path / "small"
-    sample.generate(folder, seed=4, train=3, validation=2, pairs=4, held_out=1)
+    sample.generate(folder, **SMALL)
     return folder
 
 
 @pytest.fixture
 def small_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes ``ensure`` draw few scenes."""
-    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1, 1, 1))
+    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1, 1, 1, 0, 0))
 
 
 def test_layout_is_the_official_one(small: Path) -> None:
@@ -51,7 +56,9 @@ def test_marker_says_version_seed_and_counts(small: Path) -> None:
     marker = json.loads((small / SAMPLE_MARKER).read_text())
     assert marker["version"] == sample.VERSION
     assert marker["seed"] == 4
-    assert marker["counts"] == {"training": 3, "validation": 2, "pairs": 4, "held_out": 1}
+    assert marker["counts"] == {
+        "training": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0,
+    }  # fmt: skip
 
 
 def test_the_loader_of_the_real_data_reads_it(small: Path) -> None:
@@ -91,43 +98,75 @@ def test_pictures_are_those_of_the_portraits_and_held_out_ones_are_others(small:
 def test_same_arguments_give_the_same_bytes_in_another_process(small: Path, tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from benchmarks.data import sample; "
-        f"sample.generate(Path({str(tmp_path / 'again')!r}), seed=4, train=3, validation=2, pairs=4, held_out=1)"
+        f"sample.generate(Path({str(tmp_path / 'again')!r}), **{SMALL})"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert contents(tmp_path / "again") == contents(small)
 
 
 def test_scene_does_not_depend_on_how_many_there_are(small: Path, tmp_path: Path) -> None:
-    sample.generate(tmp_path / "fewer", seed=4, train=1, validation=1, pairs=2, held_out=1)
+    sample.generate(tmp_path / "fewer", **{**SMALL, "train": 1, "validation": 1, "pairs": 2})
     fewer, more = contents(tmp_path / "fewer"), contents(small)
     counted = (SAMPLE_MARKER, "pairs/train.csv")
     assert all(more[path] == content for path, content in fewer.items() if path not in counted)
     assert more["pairs/train.csv"].startswith(fewer["pairs/train.csv"])
 
 
+def test_what_earlier_versions_had_is_as_it_was(tmp_path: Path) -> None:
+    """The captions follow from what is drawn where, and unlike pixels they are the same with any JPEG library."""
+    sample.generate(tmp_path / "new", **{**SMALL, "pairs": 26})
+    table = (tmp_path / "new" / "pairs" / "train.csv").read_bytes()
+    assert hashlib.sha256(table).hexdigest()[:16] == "f1926452ce2cbd33"
+
+
+def test_views_are_written_beneath_the_root_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def write_views(data_root: Path, *arguments: int) -> None:
+        assert not (tmp_path / "new").exists()
+        asked.append(arguments)
+        (data_root / "mnist").mkdir()
+
+    monkeypatch.setattr(sample_views, "write_views", write_views)
+    sample.generate(tmp_path / "new", **{**SMALL, "views": 8, "described": 3})
+    assert asked == [(4, 8, 3)]
+    assert (tmp_path / "new" / "mnist").is_dir()
+
+
 def test_seed_changes_every_picture(small: Path, tmp_path: Path) -> None:
-    sample.generate(tmp_path / "other", seed=5, train=3, validation=2, pairs=4, held_out=1)
+    sample.generate(tmp_path / "other", **{**SMALL, "seed": 5})
     other, first = contents(tmp_path / "other"), contents(small)
     assert all(other[path] != first[path] for path in first)
 
 
 def test_again_into_the_same_folder_changes_nothing(small: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in small.rglob("*")}
-    sample.generate(small, seed=4, train=3, validation=2, pairs=4, held_out=1)
+    sample.generate(small, **SMALL)
     assert {path: path.stat().st_mtime_ns for path in small.rglob("*")} == before
 
 
 def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    sample.generate(tmp_path / "empty", train=1, validation=1, pairs=1, held_out=1)
+    sample.generate(tmp_path / "empty", train=1, validation=1, pairs=1, held_out=1, views=0, described=0)
     assert ade20k.summary(tmp_path / "empty").state == "sample"
 
 
-@pytest.mark.parametrize("arguments", [{"seed": 5}, {"train": 2}, {"validation": 1}, {"pairs": 3}, {"held_out": 2}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"seed": 5},
+        {"train": 2},
+        {"validation": 1},
+        {"pairs": 3},
+        {"held_out": 2},
+        {"views": 1},
+        {"described": 1},
+    ],
+)
 def test_another_sample_is_not_overwritten(small: Path, arguments: dict[str, int]) -> None:
     before = contents(small)
     with pytest.raises(DataError, match="not this sample") as caught:
-        sample.generate(small, **{"seed": 4, "train": 3, "validation": 2, "pairs": 4, "held_out": 1, **arguments})
+        sample.generate(small, **{**SMALL, **arguments})
     assert str(small) in str(caught.value)
     assert contents(small) == before
 
@@ -167,6 +206,10 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         {"held_out": 0},
         {"pairs": 100_001},
         {"held_out": 1_001},
+        {"views": -1},
+        {"views": 1_001},
+        {"described": -1},
+        {"described": 1_001},
     ],
 )
 def test_number_out_of_range_is_named(tmp_path: Path, arguments: dict[str, int]) -> None:
@@ -203,7 +246,7 @@ def test_kill_leaves_no_folder_under_the_final_name(tmp_path: Path) -> None:
     process.wait()
     assert list(tmp_path.rglob("ADE_train_*.png")), "it was killed before it wrote anything"
     assert not (tmp_path / "new").exists()
-    sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1)
+    sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1, views=0, described=0)
     assert ade20k.summary(tmp_path / "new").state == "sample"
 
 
@@ -245,7 +288,7 @@ def test_loser_of_a_race_against_something_else_says_so(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(sample, "_write_ade20k", rival)
     with pytest.raises(DataError, match="cannot be written") as caught:
-        sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1)
+        sample.generate(tmp_path / "new", train=1, validation=1, pairs=1, held_out=1, views=0, described=0)
     assert str(tmp_path / "new") in str(caught.value)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["thesis.txt"]
 

@@ -95,8 +95,27 @@ def test_what_is_no_image_is_named(folder: Path, content: bytes, reason: str) ->
     assert reason in message
 
 
+def test_formats_are_those_that_the_item_names(folder: Path) -> None:
+    (folder / "a.jpg").write_bytes(encoded("GIF"))
+    assert "a.jpg: is not a JPEG, PNG or BMP image" in failure(folder, [Item("a.jpg", formats=("JPEG", "PNG", "BMP"))])
+    assert verify(folder, [Item("a.jpg", formats=("PNG", "GIF"))], "test")["a.jpg"].width == 40
+
+
+@pytest.mark.parametrize("form", ["GIF", "BMP", "PPM", "WEBP"])
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_truncated_file_of_another_format_is_named(folder: Path, form: str, share: float) -> None:
+    content = encoded(form)
+    (folder / "a.jpg").write_bytes(content)
+    assert verify(folder, [Item("a.jpg", formats=module.PICTURE_FORMATS)], "test")["a.jpg"].height == 30
+    (folder / "a.jpg").write_bytes(content[: int(share * len(content))])
+    assert "a.jpg: " in failure(folder, [Item("a.jpg", formats=module.PICTURE_FORMATS)])
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.sampled_from([JPEG, PNG]), data=st.data())
+@given(
+    content=st.sampled_from([JPEG, PNG, encoded("GIF"), encoded("PPM"), encoded("BMP"), encoded("WEBP")]),
+    data=st.data(),
+)
 def test_random_damage_never_escapes_as_another_error(folder: Path, content: bytes, data: st.DataObject) -> None:
     damaged = bytearray(content)
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=6)):
@@ -105,7 +124,7 @@ def test_random_damage_never_escapes_as_another_error(folder: Path, content: byt
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            known = verify(folder, [Item("a.jpg")], "test")
+            known = verify(folder, [Item("a.jpg", formats=module.PICTURE_FORMATS)], "test")
         except DataError as error:
             assert str(folder / "a.jpg") in str(error)
         else:
@@ -268,6 +287,11 @@ def test_cache_folder_that_cannot_be_written_is_named(
     message = failure(folder)
     assert str(tmp_path / "file") in message
     assert "DETAILCLIP_BENCH_CACHE" in message
+
+
+@pytest.mark.parametrize(("names", "said"), [("A", "A"), ("AB", "A or B"), ("ABC", "A, B or C")])
+def test_alternatives_are_listed(names: str, said: str) -> None:
+    assert module.either(names) == said
 
 
 @pytest.mark.slow

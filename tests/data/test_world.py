@@ -1,5 +1,6 @@
 """The generated world keeps its own laws: what a scene says is what every view of it shows."""
 
+import hashlib
 import subprocess
 import sys
 
@@ -256,3 +257,74 @@ def test_shade_darkens_downwards() -> None:
     pixels = textures.fill(textures.Paint("plain", (200,) * 3, (0,) * 3, shade=0.5, grain=0), 10, 4)
     assert pixels[0].mean() == pytest.approx(200)
     assert pixels[-1].mean() == pytest.approx(100)
+
+
+# Scenes that are asked for
+
+
+def geometry(scene: Scene) -> str:
+    """Where everything is, to a hundredth of a pixel."""
+    return repr([(layer.category, layer.colour, [round(edge, 2) for edge in layer.box]) for layer in scene.layers])
+
+
+def test_scenes_of_earlier_versions_are_drawn_as_ever() -> None:
+    scenes = [world.draw_scene(3, split, index) for split in world.SPLITS for index in range(4)]
+    scenes += [world.draw_portrait(3, "training", i, thing, 64)[0] for i, thing in enumerate(world.THINGS)]
+    digest = hashlib.sha256("".join(map(geometry, scenes)).encode()).hexdigest()
+    assert digest[:16] == "42be8fd623e82a42"
+
+
+def test_portrait_has_the_place_and_the_colour_that_are_asked_for() -> None:
+    for index in range(6):
+        scene, main = world.draw_portrait(0, "training", index, "person", 48, "shore", "pink")
+        assert (scene.setting, main.category, main.colour) == ("shore", "person", "pink")
+
+
+def test_things_are_found_where_the_settings_say() -> None:
+    assert world.settings_of("car") == ("street",)
+    assert world.settings_of("person") == ("room", "street", "shore", "meadow")
+
+
+@few
+@given(st.integers(0, 10_000), st.floats(3.5, 60))
+def test_street_follows_one_perspective(index: int, away: float) -> None:
+    """A thing's foot is on the road that its size says: both follow from its distance."""
+    scene = world.draw_traffic(0, "training", index, (away, away), 80, 52)
+    cars = [thing for thing in scene.instances if thing.category == "car"]
+    assert min(world.metres_away(car, 80) for car in cars) == pytest.approx(away)
+    feet = sorted((world.metres_away(car, 80), car.box[3]) for car in cars)
+    assert [foot for _, foot in feet] == sorted((foot for _, foot in feet), reverse=True)
+    horizon = feet[0][1] - world.EYE * world.FOCAL * 80 / away
+    assert 0.4 * 52 - 0.01 <= horizon <= 0.48 * 52 + 0.01
+
+
+@few
+@given(st.integers(0, 10_000))
+def test_nothing_hides_the_nearest_car(index: int) -> None:
+    with_car = world.draw_traffic(0, "training", index, (5, 30), 96, 64)
+    position = next(i for i, thing in reversed(list(enumerate(with_car.instances))) if thing.category == "car")
+    alone = Scene(96, 64, "street", with_car.background, with_car.instances[: position + 1])
+    np.testing.assert_array_equal(world.visible_masks(with_car)[position], world.visible_masks(alone)[position])
+
+
+@few
+@given(st.integers(0, 10_000), st.integers(1, 12))
+def test_group_is_wholly_seen(index: int, count: int) -> None:
+    scene = world.draw_group(0, "training", index, count, 96, 64)
+    assert len(scene.instances) == count
+    assert {thing.category for thing in scene.instances} <= {"ball", "cushion"}
+    alone = [world.visible_masks(Scene(96, 64, "room", (), (thing,)))[0].sum() for thing in scene.instances]
+    assert world.visible_masks(scene).sum(axis=(1, 2)).tolist() == alone
+
+
+def test_scenes_that_are_asked_for_depend_on_each_argument() -> None:
+    def streets(seed: int = 0, split: str = "training", index: int = 0, width: int = 96) -> str:
+        return geometry(world.draw_traffic(seed, split, index, (5, 9), width, 64))
+
+    def groups(seed: int = 0, split: str = "training", index: int = 0, count: int = 4) -> str:
+        return geometry(world.draw_group(seed, split, index, count, 96, 64))
+
+    assert streets() == streets()
+    assert len({streets(), streets(seed=1), streets(split="validation"), streets(index=1), streets(width=90)}) == 5
+    assert groups() == groups()
+    assert len({groups(), groups(seed=1), groups(split="validation"), groups(index=1), groups(count=5)}) == 5
