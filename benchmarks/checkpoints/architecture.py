@@ -6,7 +6,7 @@ declaration, from the metadata of our own files, or by the user, and never from 
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -97,10 +97,23 @@ class VitArchitecture(PlainData):
         return _REGISTERED.get(self)
 
 
+def _clip(width: int, depth: int, heads: int, patch: int, image: int, quick_gelu: bool) -> VitArchitecture:
+    """An image tower of OpenAI's CLIP, or one like it with the exact GELU."""
+    return VitArchitecture(width, depth, heads, patch, image, 1e-5, 4.0, quick_gelu, pre_norm=True)
+
+
 _REGISTERED = {
     VitArchitecture(384, 12, 6, 16, 224, 1e-6, 4.0): "vit_small_patch16_224",
     VitArchitecture(768, 12, 12, 16, 224, 1e-6, 4.0): "vit_base_patch16_224",
     VitArchitecture(1024, 24, 16, 16, 224, 1e-6, 4.0): "vit_large_patch16_224",
+    _clip(768, 12, 12, 32, 224, quick_gelu=False): "vit_base_patch32_clip_224",
+    _clip(768, 12, 12, 32, 224, quick_gelu=True): "vit_base_patch32_clip_quickgelu_224",
+    _clip(768, 12, 12, 16, 224, quick_gelu=False): "vit_base_patch16_clip_224",
+    _clip(768, 12, 12, 16, 224, quick_gelu=True): "vit_base_patch16_clip_quickgelu_224",
+    _clip(1024, 24, 16, 14, 224, quick_gelu=False): "vit_large_patch14_clip_224",
+    _clip(1024, 24, 16, 14, 224, quick_gelu=True): "vit_large_patch14_clip_quickgelu_224",
+    _clip(1024, 24, 16, 14, 336, quick_gelu=False): "vit_large_patch14_clip_336",
+    _clip(1024, 24, 16, 14, 336, quick_gelu=True): "vit_large_patch14_clip_quickgelu_336",
 }
 
 
@@ -156,6 +169,10 @@ class Preprocessing(PlainData):
     resize: int
     interpolation: str
     crop: int
+
+    def at(self, image_size: int) -> Self:
+        """The same for a tower made for pictures of another side, the share that is cropped away kept."""
+        return replace(self, resize=round(self.resize * image_size / self.crop), crop=image_size)
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def convert(states: States, family: Family, tower: Tower, image_only: bool = Fal
         reason = None if named else _drop_reason(key, family, tower)
         if reason:
             report.drop(reason, key)
-        elif named is None or not isinstance(value, torch.Tensor):
+        elif named is None or not isinstance(value, torch.Tensor) or named[0] in tensors:  # the last: twice the same
             report.unexpected.append(key)
         elif image_only and not named[0].startswith(TRUNK):
             report.drop("not part of the image tower", key)

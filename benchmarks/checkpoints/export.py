@@ -16,11 +16,12 @@ from torch import nn
 from benchmarks.checkpoints.architecture import Preprocessing, TextArchitecture, VitArchitecture
 from benchmarks.checkpoints.load import ImageTower, LoadedCheckpoint, load_checkpoint, load_image_tower
 from benchmarks.checkpoints.metadata import Embedded, Source
+from benchmarks.checkpoints.open_clip_config import OPEN_CLIP_CONFIG
 from benchmarks.checkpoints.opened import CheckpointInfo
 from benchmarks.errors import CheckpointError
 from benchmarks.files import atomic_path, write_text
 
-OPEN_CLIP_WEIGHTS, OPEN_CLIP_CONFIG = "open_clip_model.safetensors", "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
 TIMM_WEIGHTS, TIMM_CONFIG = "model.safetensors", "config.json"
 
 _LOCAL = "local-dir:"
@@ -37,6 +38,7 @@ def export_checkpoint(
     tower: str | None = None,
     image_heads: int | None = None,
     text_heads: int | None = None,
+    quick_gelu: bool | None = None,
 ) -> Path:
     """Write one tower of a checkpoint into the folder ``out`` in a form that other programs load.
 
@@ -54,6 +56,7 @@ def export_checkpoint(
         tower: as for :func:`benchmarks.checkpoints.load_checkpoint`.
         image_heads: as for :func:`benchmarks.checkpoints.load_checkpoint`.
         text_heads: as for :func:`benchmarks.checkpoints.load_checkpoint`; not needed for ``backbone``.
+        quick_gelu: as for :func:`benchmarks.checkpoints.load_checkpoint`.
 
     Returns:
         ``out``.
@@ -66,9 +69,9 @@ def export_checkpoint(
     if taken or (out.exists() and not out.is_dir()):
         raise CheckpointError(f"{out}: already exists with {taken[0] if taken else 'a file'}; name another folder")
     if to == "backbone":
-        _export_backbone(load_image_tower(path, tower, image_heads), out)
+        _export_backbone(load_image_tower(path, tower, image_heads, quick_gelu), out)
     elif to == "open_clip":
-        _export_open_clip(load_checkpoint(path, tower, image_heads, text_heads), out)
+        _export_open_clip(load_checkpoint(path, tower, image_heads, text_heads, quick_gelu), out)
     else:
         raise CheckpointError(f"unknown export form {to!r}; known are open_clip and backbone")
     return out

@@ -71,6 +71,9 @@ class Tower:
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224, "bilinear", 224)
 """Pixel statistics of ImageNet and a bilinear resize to 224: what the SLIP code evaluates with."""
 
+OPENAI = Preprocessing((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), 224, "bicubic", 224)
+"""Pixel statistics of OpenAI's CLIP and a bicubic resize to 224, which open_clip has taken over."""
+
 VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 6, 768: 12, 1024: 16})
 """Heads by width of ViT-S, B, L: 64 channels a head."""
 
@@ -79,6 +82,19 @@ SLIP_VIT_HEADS: Mapping[int, int] = MappingProxyType({384: 12, 768: 12, 1024: 16
 
 TEXT_HEADS: Mapping[int, int] = MappingProxyType({width: width // 64 for width in (512, 640, 768, 1024, 1280)})
 """Heads by width of CLIP's text towers: 64 channels a head."""
+
+OPENAI_HEADS: Mapping[int, int] = MappingProxyType({width: width // 64 for width in range(64, 4097, 64)})
+"""OpenAI's own rule for both towers: 64 channels a head, whatever the width."""
+
+OPEN_CLIP_VIT_HEADS: Mapping[int, int] = MappingProxyType(
+    {width: width // 64 for width in (384, 512, 768, 896, 1024)} | dict.fromkeys((1280, 1408, 1664, 1792), 16)
+)
+"""Heads by width of open_clip's ViT-S, M, B, B-plus and L (64 channels a head) and of H, g, bigG and e (16 heads)."""
+
+OPEN_CLIP_TEXT_HEADS: Mapping[int, int] = MappingProxyType(
+    {width: width // 64 for width in (256, 384, 512, 640, 768, 1024, 1280)}
+)
+"""Heads by width of open_clip's text towers: 64 channels a head."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class Family:
         marks: a file is of this family when each of these patterns matches the start of some key ...
         never: ... and none of these matches any. No two families may fit one file.
         drops: what is left out, beside the weights of the towers not asked for.
-        preprocessing: of the pictures.
+        preprocessing: of the pictures, for a tower made for its ``crop``; scaled for towers made for other sizes.
         has_text: the file holds a text tower.
         image_heads: heads by width of the image tower; any other width must be told.
         text_heads: the same of the text tower.
@@ -100,6 +116,10 @@ class Family:
         vision_quick_gelu: activation of the image tower.
         vision_pre_norm: a LayerNorm before the image tower's blocks.
         text_quick_gelu: activation of the text tower.
+        assumed_activation: where the activations above are only usual and not certain, for nothing in the weights
+            shows them: the note for a user who has not told them. They may then be told, or stand in the file of
+            ``reads_config``. Empty: they are certain, and a user who tells others is refused.
+        reads_config: an ``open_clip_config.json`` beside the weights is the family's own, and says what shapes cannot.
         needs_metadata: the keys alone do not tell the settings: only files with our metadata are read.
         notes: what a user must know of every file without our metadata.
         reference: where the layout and the settings come from.
@@ -119,6 +139,8 @@ class Family:
     vision_quick_gelu: bool = False
     vision_pre_norm: bool = False
     text_quick_gelu: bool = True
+    assumed_activation: str = ""
+    reads_config: bool = False
     needs_metadata: bool = False
     notes: tuple[str, ...] = ()
     reference: str = ""
@@ -136,24 +158,48 @@ def vit(prefix: str) -> tuple[Rule, ...]:
     return (Rule(rf"{prefix}(?=(cls_token|pos_embed)$|(patch_embed|blocks|norm|norm_pre)\.)", "visual.trunk."),)
 
 
-def text(suffix: str = "") -> tuple[Rule, ...]:
+def text(suffix: str = "", prefix: str = "") -> tuple[Rule, ...]:
     """The rules of CLIP's text tower.
 
     Args:
         suffix: behind the names of the transformer and the projection. Token and position embeddings and the
             last norm never have it: the EMA text towers of A-CLIP and DetailCLIP read the online ones, in the
             authors' own evaluation too, and that is reproduced.
+        prefix: before all names but that of the logit scale (a regular expression).
     """
     return (
-        Rule(rf"transformer{suffix}\.(?=resblocks\.)", "transformer."),
-        Rule(rf"text_projection{suffix}$", "text_projection"),
-        Rule(r"(?=token_embedding\.weight$|positional_embedding$|ln_final\.|logit_scale$)", ""),
+        # A mask that a file keeps beside the weights of a block is none of them.
+        Rule(rf"{prefix}transformer{suffix}\.(?=resblocks\.\d+\.(?!attn_mask$))", "transformer."),
+        Rule(rf"{prefix}text_projection{suffix}$", "text_projection"),
+        Rule(rf"{prefix}(?=token_embedding\.weight$|positional_embedding$|ln_final\.)", ""),
+        Rule(r"(?=logit_scale$)", ""),
     )
 
 
 def image_projection(suffix: str = "") -> tuple[Rule, ...]:
     """The rule of a projection that is stored as (width, joint) and used as ``x @ W``."""
     return (Rule(rf"image_projection{suffix}$", "visual.head.proj.weight", "transposed"),)
+
+
+def openai_vit(prefix: str) -> tuple[Rule, ...]:
+    """The rules of an image tower in the names of OpenAI's CLIP behind ``prefix`` (a regular expression).
+
+    The rows of the packed in-projection lie as timm's qkv has them: query, key, value.
+    """
+    block = rf"{prefix}transformer\.resblocks\.(\d+)\."
+    return (
+        Rule(rf"{prefix}conv1\.", "visual.trunk.patch_embed.proj."),
+        Rule(rf"{prefix}class_embedding$", "visual.trunk.cls_token", "reshaped to (1, 1, width)"),
+        Rule(rf"{prefix}positional_embedding$", "visual.trunk.pos_embed", "batch dimension added"),
+        Rule(rf"{prefix}ln_pre\.", "visual.trunk.norm_pre."),
+        Rule(rf"{block}ln_([12])\.", r"visual.trunk.blocks.\1.norm\2."),
+        Rule(rf"{block}attn\.in_proj_", r"visual.trunk.blocks.\1.attn.qkv."),
+        Rule(rf"{block}attn\.out_proj\.", r"visual.trunk.blocks.\1.attn.proj."),
+        Rule(rf"{block}mlp\.c_fc\.", r"visual.trunk.blocks.\1.mlp.fc1."),
+        Rule(rf"{block}mlp\.c_proj\.", r"visual.trunk.blocks.\1.mlp.fc2."),
+        Rule(rf"{prefix}ln_post\.", "visual.trunk.norm."),
+        Rule(rf"{prefix}proj$", "visual.head.proj.weight", "transposed"),
+    )
 
 
 _ONLINE = Tower("online", vit(r"visual\.") + image_projection() + text())
@@ -221,6 +267,47 @@ DETAILCLIP = Family(
     reference="https://github.com/KishoreP1/DetailCLIP (commit b66fd64)",
 )
 
+_OPENAI_SIZES = r"(input_resolution|context_length|vocab_size)$"
+
+OPENAI_CLIP = Family(
+    name="openai-clip",
+    title="CLIP (OpenAI)",
+    towers=(Tower("online", openai_vit(r"visual\.") + text()),),
+    marks=(r"visual\.conv1\.", r"visual\.class_embedding$", r"text_projection$", _OPENAI_SIZES),
+    drops=(
+        Drop(_OPENAI_SIZES, "a size of the model, not a weight"),
+        Drop(r"transformer\.resblocks\.\d+\.attn_mask$", "causal mask, made anew"),
+    ),
+    preprocessing=OPENAI,
+    image_heads=OPENAI_HEADS,
+    text_heads=OPENAI_HEADS,
+    vision_eps=1e-5,
+    vision_quick_gelu=True,
+    vision_pre_norm=True,
+    reference="https://github.com/openai/CLIP",
+)
+
+OPEN_CLIP = Family(
+    name="open-clip",
+    title="open_clip",
+    towers=(Tower("online", openai_vit(r"visual\.") + text(prefix=r"(?:text\.)?")),),
+    marks=(r"visual\.conv1\.", r"visual\.class_embedding$", r"(text\.)?text_projection$"),
+    never=(_OPENAI_SIZES,),
+    preprocessing=OPENAI,
+    image_heads=OPEN_CLIP_VIT_HEADS,
+    text_heads=OPEN_CLIP_TEXT_HEADS,
+    vision_eps=1e-5,
+    vision_pre_norm=True,
+    text_quick_gelu=False,
+    assumed_activation=(
+        "GELU is assumed in both towers, for the weights do not show it: models of the tags openai, dfn2b and "
+        "metaclip_*, and all whose name in open_clip ends in -quickgelu, have QuickGELU: say --quick-gelu "
+        "(quick_gelu=True)"
+    ),
+    reads_config=True,
+    reference="https://github.com/mlfoundations/open_clip",
+)
+
 TIMM_VIT = Family(
     name="timm-vit",
     title="plain ViT (timm layout)",
@@ -278,7 +365,18 @@ PRETRAINED = Family(
     reference="written by pretrain.checkpoint",
 )
 
-FAMILIES: tuple[Family, ...] = (SLIP_CLIP, SLIP, SIMCLR, ACLIP, DETAILCLIP, TIMM_VIT, DUAL_ENCODER, PRETRAINED)
+FAMILIES: tuple[Family, ...] = (
+    SLIP_CLIP,
+    SLIP,
+    SIMCLR,
+    ACLIP,
+    DETAILCLIP,
+    OPENAI_CLIP,
+    OPEN_CLIP,
+    TIMM_VIT,
+    DUAL_ENCODER,
+    PRETRAINED,
+)
 
 
 def family_title(name: str) -> str:

@@ -76,22 +76,29 @@ class Inspection(CheckpointInfo):
 
 
 def load_checkpoint(
-    path: str | Path, tower: str | None = None, image_heads: int | None = None, text_heads: int | None = None
+    path: str | Path,
+    tower: str | None = None,
+    image_heads: int | None = None,
+    text_heads: int | None = None,
+    quick_gelu: bool | None = None,
 ) -> LoadedCheckpoint:
     """Load a checkpoint of any known family as dual encoder.
 
     Args:
-        path: the file, or a folder written by :func:`benchmarks.checkpoints.export_checkpoint`.
+        path: the file, or a folder written by :func:`benchmarks.checkpoints.export_checkpoint` or in open_clip's form
+            (``open_clip_config.json`` beside the weights).
         tower: ``ema`` or ``online``; None takes ``ema`` where the file has one.
         image_heads: heads of the image tower; None takes the published number of this width.
         text_heads: the same of the text tower.
+        quick_gelu: whether the MLPs have QuickGELU, for files of open_clip, whose weights do not show it; None takes
+            what an ``open_clip_config.json`` beside the file says, else GELU, and ``info.notes`` say so.
 
     Raises:
         CheckpointError: the file cannot be read safely, its layout is unknown, a key is missing or
         unexplained, it lacks
-            the tower, or the heads must be told or do not fit.
+            the tower, the heads must be told or do not fit, or ``quick_gelu`` contradicts the family.
     """
-    opened = open_checkpoint(path, tower)
+    opened = open_checkpoint(path, tower, quick_gelu)
     converted = opened.convert()
     vision, text = opened.vision(converted, image_heads), opened.text(converted, text_heads)
     opened.require_heads("image", vision)
@@ -102,18 +109,21 @@ def load_checkpoint(
     return LoadedCheckpoint(model, converted.report, opened.info(vision, text))
 
 
-def load_image_tower(path: str | Path, tower: str | None = None, image_heads: int | None = None) -> ImageTower:
+def load_image_tower(
+    path: str | Path, tower: str | None = None, image_heads: int | None = None, quick_gelu: bool | None = None
+) -> ImageTower:
     """Load the image tower alone; the text side is not looked at, and its heads need not be told.
 
     Args:
         path: as for :func:`load_checkpoint`.
         tower: as for :func:`load_checkpoint`.
         image_heads: as for :func:`load_checkpoint`.
+        quick_gelu: as for :func:`load_checkpoint`.
 
     Raises:
         CheckpointError: as :func:`load_checkpoint`.
     """
-    opened = open_checkpoint(path, tower)
+    opened = open_checkpoint(path, tower, quick_gelu)
     converted = opened.convert(image_only=True)
     vision = opened.vision(converted, image_heads)
     opened.require_heads("image", vision)
@@ -126,7 +136,11 @@ def load_image_tower(path: str | Path, tower: str | None = None, image_heads: in
 
 
 def inspect_checkpoint(
-    path: str | Path, tower: str | None = None, image_heads: int | None = None, text_heads: int | None = None
+    path: str | Path,
+    tower: str | None = None,
+    image_heads: int | None = None,
+    text_heads: int | None = None,
+    quick_gelu: bool | None = None,
 ) -> Inspection:
     """Tell what a checkpoint is; the heads need not be told, for the shapes of weights do not depend on them.
 
@@ -135,11 +149,12 @@ def inspect_checkpoint(
         tower: as for :func:`load_checkpoint`.
         image_heads: as for :func:`load_checkpoint`.
         text_heads: as for :func:`load_checkpoint`.
+        quick_gelu: as for :func:`load_checkpoint`.
 
     Raises:
         CheckpointError: as :func:`load_checkpoint`, save for heads that must be told.
     """
-    opened = open_checkpoint(path, tower)
+    opened = open_checkpoint(path, tower, quick_gelu)
     converted = opened.convert()
     vision, text = opened.vision(converted, image_heads), opened.text(converted, text_heads)
     one_head = replace(vision, heads=1), replace(text, heads=1) if text else None

@@ -19,8 +19,12 @@ from benchmarks.checkpoints.convert import (
 )
 from benchmarks.checkpoints.families import Family, Tower, family_title
 from benchmarks.checkpoints.metadata import Embedded, Source, read_embedded
+from benchmarks.checkpoints.open_clip_config import OPEN_CLIP_CONFIG, OpenClipConfig, read_open_clip_config
 from benchmarks.checkpoints.read import CheckpointFile, read_checkpoint
 from benchmarks.errors import CheckpointError
+
+# CLIP's tokenizer is the only one here: a text tower with more tokens than it has was trained with another.
+_TOKENS = 49408
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Opened:
         family: whose keys it bears.
         tower: the tower asked for.
         embedded: the metadata of our own files.
+        config: what lies beside the weights of a family that has such a file.
+        quick_gelu: the activation that the user told.
     """
 
     file: CheckpointFile
@@ -87,6 +93,8 @@ class Opened:
     family: Family
     tower: Tower
     embedded: Embedded | None
+    config: OpenClipConfig | None = None
+    quick_gelu: bool | None = None
 
     @property
     def title(self) -> str:
@@ -106,21 +114,24 @@ class Opened:
         """The image tower; ``heads`` is 0 where they must be told.
 
         Raises:
-            CheckpointError: ``told`` does not fit, or the metadata contradict the weights.
+            CheckpointError: ``told`` does not fit, or the metadata or the config contradict the weights.
         """
         found = vision_architecture(converted, self.family, 1, self.label)
         stated = self.embedded.architecture if self.embedded else None
         if stated:
             settings = {name: getattr(stated, name) for name in ("heads", "norm_eps", "quick_gelu", "pre_norm")}
             self._confirm(stated == replace(found, **settings), "image")
-        heads = self._heads("image", found.width, told, stated.heads if stated else None, self.family.image_heads)
-        return replace(stated or found, heads=heads)
+        published = {found.width: self.config.image_heads(found)} if self.config else self.family.image_heads
+        heads = self._heads("image", found.width, told, stated.heads if stated else None, published)
+        settled = stated or found
+        return replace(settled, heads=heads, quick_gelu=self._activation("image", settled.quick_gelu))
 
     def text(self, converted: Converted, told: int | None) -> TextArchitecture | None:
         """The text tower, or None where there is none; ``heads`` is 0 where they must be told.
 
         Raises:
-            CheckpointError: ``told`` does not fit, or the metadata contradict the weights.
+            CheckpointError: ``told`` does not fit, the metadata or the config contradict the weights, or the tower was
+                trained with another tokenizer than CLIP's.
         """
         if not self.family.has_text:
             return None
@@ -128,8 +139,29 @@ class Opened:
         stated = self.embedded.text if self.embedded else None
         if stated:
             self._confirm(stated == replace(found, heads=stated.heads, quick_gelu=stated.quick_gelu), "text")
-        heads = self._heads("text", found.width, told, stated.heads if stated else None, self.family.text_heads)
-        return replace(stated or found, heads=heads)
+        if found.vocabulary > _TOKENS:
+            raise CheckpointError(
+                f"{self.label}: the text tower has {found.vocabulary} tokens and CLIP's tokenizer {_TOKENS}: it needs "
+                "a tokenizer of its own, which is not supported"
+            )
+        published = {found.width: self.config.text_heads(found)} if self.config else self.family.text_heads
+        heads = self._heads("text", found.width, told, stated.heads if stated else None, published)
+        settled = stated or found
+        return replace(settled, heads=heads, quick_gelu=self._activation("text", settled.quick_gelu))
+
+    def _activation(self, side: str, declared: bool) -> bool:
+        """Whether this side has QuickGELU: as declared where that is certain, else told, else in the config."""
+        if self.family.assumed_activation and not self.embedded:
+            if self.quick_gelu is not None:
+                return self.quick_gelu
+            return self.config.quick_gelu if self.config else declared
+        if self.quick_gelu not in (None, declared):
+            option = "--quick-gelu" if self.quick_gelu else "--gelu"
+            raise CheckpointError(
+                f"{self.label}: {option}, but the {side} tower has {'QuickGELU' if declared else 'GELU'}: "
+                "leave the option out"
+            )
+        return declared
 
     def _confirm(self, agrees: bool, side: str) -> None:
         """Refuse metadata that describe another tower than the one in the file."""
@@ -176,16 +208,37 @@ class Opened:
             text=text,
             heads=Heads(vision.heads or None, (text.heads or None) if text else None),
             has_text=family.has_text,
-            preprocessing=embedded.preprocessing if embedded else family.preprocessing,
+            preprocessing=self._preprocessing(vision.image_size),
             training=embedded.training if embedded else None,
             row=embedded.row if embedded else None,
             source=embedded.source if embedded else None,
-            notes=() if embedded else family.notes,
+            notes=() if embedded else (*family.notes, *self._activation_notes()),
         )
 
+    def _preprocessing(self, image_size: int) -> Preprocessing:
+        """Of pictures for a tower made for this size: stated in the file, else beside it, else the family's."""
+        if self.embedded:
+            return self.embedded.preprocessing
+        usual = self.family.preprocessing.at(image_size)
+        return self.config.preprocessing(usual) if self.config else usual
 
-def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
+    def _activation_notes(self) -> tuple[str, ...]:
+        """Where the activation comes from, for a family that leaves it open."""
+        if not self.family.assumed_activation:
+            return ()
+        if self.config is None:
+            return (self.family.assumed_activation,) if self.quick_gelu is None else ()
+        notes = [f"activation, heads and preprocessing are those of {OPEN_CLIP_CONFIG} beside the file"]
+        if self.quick_gelu not in (None, self.config.quick_gelu):
+            says = "QuickGELU" if self.config.quick_gelu else "GELU"
+            notes.append(f"{OPEN_CLIP_CONFIG} says {says}, but the other activation was told")
+        return tuple(notes)
+
+
+def open_checkpoint(path: str | Path, tower: str | None, quick_gelu: bool | None = None) -> Opened:
     """Read and identify a file, and pick the tower: ``tower``, or the family's default.
+
+    ``quick_gelu`` is the activation as the user told it.
 
     Raises:
         CheckpointError: it cannot be read safely, its layout is unknown, or it lacks the tower.
@@ -207,7 +260,9 @@ def open_checkpoint(path: str | Path, tower: str | None) -> Opened:
         )
     # Our own files hold one tower under the layout's own name, whichever it was in the file they came from.
     declared = {each.name: each for each in family.towers}
-    return Opened(file, states, family, replace(declared.get(chosen, family.towers[0]), name=chosen), embedded)
+    picked = replace(declared.get(chosen, family.towers[0]), name=chosen)
+    config = read_open_clip_config(file.path.parent) if family.reads_config and not embedded else None
+    return Opened(file, states, family, picked, embedded, config, quick_gelu)
 
 
 def _tower_names(family: Family, embedded: Embedded | None, states: States) -> tuple[str, ...]:

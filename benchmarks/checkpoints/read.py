@@ -2,7 +2,8 @@
 
 Safetensors files hold nothing but tensors and text. Files of ``torch.save`` are pickles, and a pickle can run
 any program: they are read by torch's restricted unpickler, which knows tensors, plain values and
-:data:`ALLOWED_GLOBALS`, and refuses everything else. There is no fallback to the unrestricted one.
+:data:`ALLOWED_GLOBALS`, and refuses everything else. There is no fallback to the unrestricted one. TorchScript
+archives are programs too: :mod:`benchmarks.checkpoints.torchscript` takes the tensors out and leaves the rest.
 """
 
 import argparse
@@ -19,14 +20,16 @@ from typing import Any
 
 import torch
 
+from benchmarks.checkpoints.refusals import damaged, refused
+from benchmarks.checkpoints.torchscript import MEMBER_OF_TORCHSCRIPT, read_torchscript
 from benchmarks.errors import CheckpointError
 from benchmarks.files import sha256_of
 
 ALLOWED_GLOBALS = (argparse.Namespace,)
 """What a pickle may name beyond torch's own list: SLIP, A-CLIP and DetailCLIP store their options so."""
 
-FOLDER_FILES = ("open_clip_model.safetensors", "model.safetensors")
-"""The weights in an exported folder."""
+FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
+"""The weights in an exported folder, or in one of open_clip's on the Hugging Face hub."""
 
 # What the restricted unpickler and the archive reader raise on damaged input; programming errors of ours stay
 # visible, for nothing but torch.load runs under it. UnpicklingError is told apart first.
@@ -63,13 +66,14 @@ class CheckpointFile:
 
 
 def read_checkpoint(path: Path) -> CheckpointFile:
-    """Read ``path``, a safetensors file, a file of ``torch.save`` (zip or legacy), or an exported folder.
+    """Read ``path``: a safetensors file, a file of ``torch.save`` (zip or legacy) or ``torch.jit.save``, or a folder
+    that holds one of :data:`FOLDER_FILES`.
 
     Tensors of a zip archive are mapped, not loaded: optimiser state that nobody touches costs no memory.
 
     Raises:
-        CheckpointError: missing, empty, truncated, no checkpoint, a TorchScript archive, or a pickle that
-            names something outside the allow-list (nothing in it is run).
+        CheckpointError: missing, empty, truncated, no checkpoint, or a pickle that names something outside the
+            allow-list (nothing in it is run).
     """
     file = _locate(path)
     with file.open("rb") as stream:
@@ -78,8 +82,7 @@ def read_checkpoint(path: Path) -> CheckpointFile:
         raise CheckpointError(f"{file}: the file is empty; download or copy it again")
     metadata: Mapping[str, str] = {}
     if head.startswith(b"PK\x03\x04"):
-        _check_archive(file)
-        content = _unpickle(file, mmap=True)
+        content = read_torchscript(file) if _is_torchscript(file) else _unpickle(file, mmap=True)
     # A safetensors file is the length of its header (8 bytes, and the first may be any, a pickle's too), then the
     # header, a JSON object. A pickle in which this byte is a brace would be refused as damaged; torch writes none.
     elif head[8:9] == b"{":
@@ -110,19 +113,16 @@ def _locate(path: Path) -> Path:
     return path
 
 
-def _check_archive(file: Path) -> None:
-    """Refuse zip archives that are not whole files of ``torch.save``, each by its own name."""
+def _is_torchscript(file: Path) -> bool:
+    """Whether a zip archive is one of ``torch.jit.save``, not ``torch.save``; all others are refused."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = {name.partition("/")[2] for name in archive.namelist()}
     except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError):  # the last two: damaged directory
-        raise CheckpointError(f"{file}: the file is truncated or damaged; download or copy it again") from None
-    if "constants.pkl" in members:
-        raise CheckpointError(
-            f"{file}: is a TorchScript archive, which is not supported yet; save its state_dict() with torch.save"
-        )
+        raise damaged(file) from None
     if "data.pkl" not in members:
         raise CheckpointError(f"{file}: not a checkpoint: a zip archive that torch.save did not write")
+    return MEMBER_OF_TORCHSCRIPT in members
 
 
 @contextmanager
@@ -149,13 +149,9 @@ def _unpickle(file: Path, mmap: bool) -> Any:
                 return torch.load(stream, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
-        what = f"names {found.group(1)}, which" if found else "holds something that"
-        raise CheckpointError(
-            f"{file}: refused: the pickle {what} is not on the list of harmless types "
-            "(or the file is damaged); nothing in it was run. Save the state_dict alone, or use safetensors"
-        ) from None
+        raise refused(file, f"names {found.group(1)}" if found else "holds something") from None
     except _DAMAGED:
-        raise CheckpointError(f"{file}: the file is truncated or damaged; download or copy it again") from None
+        raise damaged(file) from None
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -1,5 +1,6 @@
 """Random state dicts in the published layouts, at any size."""
 
+import re
 from collections.abc import Iterable
 
 import torch
@@ -102,6 +103,15 @@ def openai(width: int = 64, depth: int = 2, joint: int = 32) -> State:
     state = prefixed("visual.", image) | text(joint=joint)
     scalars = {"input_resolution": torch.tensor(224), "context_length": torch.tensor(77)}
     return {key: value.half() for key, value in state.items()} | scalars | {"vocab_size": torch.tensor(512)}
+
+
+def open_clip(width: int = 64, depth: int = 2, custom_text: bool = False) -> State:
+    """The same names without the sizes, in float32; ``custom_text``: the text tower is a module of its own."""
+    whole = openai(width, depth)
+    state = {key: value.float() for key, value in whole.items() if value.is_floating_point()}
+    if not custom_text:
+        return state
+    return {key if re.match(r"visual\.|logit_scale", key) else f"text.{key}": value for key, value in state.items()}
 
 
 def resnet() -> State:

@@ -8,8 +8,10 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from benchmarks.checkpoints import Preprocessing, TextArchitecture, VitArchitecture
+from benchmarks.checkpoints.architecture import _REGISTERED
 
 VITS = st.builds(
     lambda heads, per_head, depth, patch, grid, eps, quick, pre: VitArchitecture(
@@ -46,15 +48,19 @@ def test_missing_and_unknown_fields_are_refused(change: dict[str, Any]) -> None:
         VitArchitecture.from_dict(data)
 
 
-@pytest.mark.parametrize("name", ["vit_small_patch16_224", "vit_base_patch16_224", "vit_large_patch16_224"])
-def test_registered_sizes_are_exactly_timms(name: str) -> None:
+@pytest.mark.parametrize("ours", _REGISTERED, ids=_REGISTERED.values())
+def test_registered_sizes_are_exactly_timms(ours: VitArchitecture) -> None:
+    assert ours.timm_name is not None
     with torch.device("meta"):
-        theirs = timm.create_model(name, num_classes=0)
-        attention, width = theirs.blocks[0].attn, theirs.embed_dim
-        ours = VitArchitecture(width, len(theirs.blocks), attention.num_heads, 16, 224, 1e-6, 4.0)
+        theirs = timm.create_model(ours.timm_name, num_classes=0)
         built = ours.build()
-    assert ours.timm_name == name
-    assert theirs.norm.eps == built.norm.eps == 1e-6
+    assert theirs.blocks[0].attn.num_heads == ours.heads
+    assert theirs.norm.eps == theirs.blocks[0].norm1.eps == ours.norm_eps
+    assert theirs.patch_embed.img_size == (ours.image_size, ours.image_size)
+    x = torch.linspace(-3, 3, 7)
+    expected = x * torch.sigmoid(1.702 * x) if ours.quick_gelu else functional.gelu(x)
+    for tower in (theirs, built):
+        torch.testing.assert_close(tower.blocks[0].mlp.act(x), expected)
     assert [(key, value.shape) for key, value in built.state_dict().items()] == [
         (key, value.shape) for key, value in theirs.state_dict().items()
     ]
@@ -76,3 +82,11 @@ def test_openais_tower_has_a_norm_before_the_blocks_no_patch_bias_and_quick_gelu
     assert tower.norm_pre.eps == tower.blocks[0].norm1.eps == 1e-5
     x = torch.linspace(-3, 3, 7)
     torch.testing.assert_close(tower.blocks[0].mlp.act(x), x * torch.sigmoid(1.702 * x))
+
+
+def test_pictures_for_a_tower_of_another_size_keep_the_share_that_is_cropped() -> None:
+    way = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 224, "bicubic", 224)
+    assert way.at(224) == way
+    assert (way.at(336).resize, way.at(336).crop) == (336, 336)
+    wider = Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), 256, "bicubic", 224)
+    assert (wider.at(448).resize, wider.at(448).crop) == (512, 448)

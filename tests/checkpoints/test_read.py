@@ -7,7 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,11 +203,15 @@ def test_an_npz_is_no_checkpoint(tmp_path: Path) -> None:
     assert "not a checkpoint" in refused(tmp_path / "weights.npz")
 
 
-def test_a_torchscript_archive_is_named_as_such(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "jit.pt", "w") as archive:
-        for member in ("data.pkl", "constants.pkl", "code/__torch__.py"):
-            archive.writestr(f"jit/{member}", b"")
-    assert "TorchScript" in refused(tmp_path / "jit.pt")
+def test_a_folder_of_the_hub_is_read_by_its_open_clip_weights(tmp_path: Path) -> None:
+    """Beside them may lie the same model in the form of another library, under the name of our backbones."""
+    save_file({"ours": torch.ones(1)}, tmp_path / "model.safetensors")
+    assert set(read_checkpoint(tmp_path).content) == {"ours"}
+    torch.save({"theirs": torch.ones(1)}, tmp_path / "open_clip_pytorch_model.bin")
+    assert set(read_checkpoint(tmp_path).content) == {"theirs"}
+    save_file({"safe": torch.ones(1)}, tmp_path / "open_clip_model.safetensors")
+    read = read_checkpoint(tmp_path)
+    assert (set(read.content), read.path.name) == ({"safe"}, "open_clip_model.safetensors")
 
 
 def test_an_empty_file_a_missing_file_and_a_strange_folder_are_named_as_such(tmp_path: Path) -> None:
