@@ -1,4 +1,4 @@
-"""DetailCLIP on the generated sample: about four minutes on two cores. It shows that the chain works."""
+"""DetailCLIP on the generated sample: about three minutes on two cores. It shows that the chain works."""
 
 _base_ = ["_base_/tiny.py", "_base_/sample.py"]
 
