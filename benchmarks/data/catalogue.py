@@ -20,7 +20,6 @@ from benchmarks.data.inspection import (
     inspect_retrieval,
     write_manifest,
 )
-from benchmarks.data.presence import state_of
 from benchmarks.data.retrieval import RETRIEVAL, SPLIT, RetrievalDataSet
 from benchmarks.data.verify import Progress
 from benchmarks.errors import OptionError
@@ -164,7 +163,7 @@ def _classification(declared: ClassificationDataSet) -> DataSet:
         downloads=declared.downloads,
         by_hand=declared.by_hand,
         inspect=partial(inspect_classification, declared),
-        state=lambda data_root: state_of(data_root, declared.name),
+        state=lambda data_root: declared.presence.state(data_root, declared.name),
         further=_FURTHER.get(declared.name, ()),
         note=declared.note,
     )
@@ -183,7 +182,7 @@ def _retrieval(declared: RetrievalDataSet) -> DataSet:
         downloads=declared.downloads,
         by_hand=declared.by_hand,
         inspect=partial(inspect_retrieval, declared),
-        state=lambda data_root: state_of(data_root, declared.name),
+        state=lambda data_root: declared.presence.state(data_root, declared.name),
         further=_FURTHER.get(declared.name, ()),
         note=declared.note,
     )

@@ -9,6 +9,7 @@ from benchmarks.data.classification.listing import entries
 from benchmarks.data.download import Download
 from benchmarks.data.images import Images, verified_files
 from benchmarks.data.karpathy import DescribedImage, read_karpathy, require_captions
+from benchmarks.data.presence import Presence
 from benchmarks.data.root import is_sample, require_root
 from benchmarks.data.verify import Progress
 from benchmarks.errors import DataError
@@ -32,6 +33,7 @@ class RetrievalDataSet:
         annotations: Karpathy's file, its path beneath the data set's folder.
         places: where the picture that the file calls so may lie beneath the data set's folder.
         layout: what must lie beneath ``<data root>/<name>``, in one line.
+        presence: the same for a listing.
         homepage: where the data set comes from.
         licence: what its owners say about use.
         downloads: files that may be fetched. Each is put where its ``filename`` says, a path beneath the data set's
@@ -47,6 +49,7 @@ class RetrievalDataSet:
     annotations: str
     places: Callable[[str], tuple[str, ...]]
     layout: str
+    presence: Presence
     homepage: str
     licence: str
     downloads: tuple[Download, ...]
@@ -195,6 +198,7 @@ _DECLARED = (
         annotations="dataset_flickr30k.json",
         places=_in_images,
         layout="images/<number>.jpg and dataset_flickr30k.json",
+        presence=Presence(("dataset_flickr30k.json",), {"images": 31_014}),
         homepage="https://shannon.cs.illinois.edu/DenotationGraph/",
         licence="pictures belong to their Flickr authors: research and education only, by the form's terms",
         downloads=(Download(_CAPTIONS, "caption_datasets.zip"),),
@@ -212,6 +216,7 @@ _DECLARED = (
         annotations="dataset_flickr8k.json",
         places=_in_images,
         layout="images/<name>.jpg and dataset_flickr8k.json",
+        presence=Presence(("dataset_flickr8k.json",), {"images": 8_000}),
         homepage="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
         licence="pictures belong to their Flickr authors: research and education only, by the form's terms",
         downloads=(Download(_CAPTIONS, "caption_datasets.zip"),),
@@ -228,6 +233,13 @@ _DECLARED = (
         annotations="annotations/dataset_coco.json",
         places=_in_coco,
         layout="val2014/COCO_val2014_<number>.jpg (or val2017/ and train2017/) and annotations/dataset_coco.json",
+        presence=Presence(
+            ("annotations/dataset_coco.json|dataset_coco.json",),
+            {"val2014": 40_504},
+            instead=Presence(
+                ("annotations/dataset_coco.json|dataset_coco.json",), {"val2017": 5_000, "train2017": 118_287}
+            ),
+        ),
         homepage="https://cocodataset.org",
         licence="captions CC BY 4.0; pictures belong to their Flickr authors, each under its own licence",
         downloads=(

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from benchmarks.data.catalogue import DATA_SETS, find, used_by
 from benchmarks.data.classification.registry import CLASSIFICATION
-from benchmarks.data.presence import PRESENCE, Presence, count_pictures, state_of
+from benchmarks.data.presence import Presence, count_pictures
 from benchmarks.data.retrieval import RETRIEVAL
 from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import OptionError
 from benchmarks.suite import BENCHMARKS
+
+PRESENCE = {name: declared.presence for name, declared in CLASSIFICATION.items()}
+PRESENCE |= {name: declared.presence for name, declared in RETRIEVAL.items()}
 
 
 def touch(folder: Path, *paths: str) -> None:
@@ -65,23 +68,18 @@ def test_nothing_is_absent(tmp_path: Path, name: str) -> None:
     assert find(name).state(tmp_path / "nowhere") == "absent"
 
 
-def test_every_data_set_says_what_a_listing_must_find() -> None:
-    assert set(PRESENCE) == set(DATA_SETS) - {"ade20k"}
-
-
 @pytest.mark.parametrize("name", PRESENCE)
-def test_partial_until_every_needed_file_is_there(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    presence = PRESENCE[name]
-    monkeypatch.setitem(PRESENCE, name, Presence(presence.needed, dict.fromkeys(presence.pictures, 1)))
+def test_partial_until_every_needed_file_is_there(tmp_path: Path, name: str) -> None:
+    presence = Presence(PRESENCE[name].needed, dict.fromkeys(PRESENCE[name].pictures, 1))
     paths = [places.partition("|")[0].replace("*", "x.csv") for places in presence.needed]
     paths += [f"{places.partition('|')[0]}/deep/x.png" for places in presence.pictures]
     for path in paths:
-        state = state_of(tmp_path, name)
+        state = presence.state(tmp_path, name)
         assert state.startswith("partial") or (path == paths[0] and state == "absent"), state
         touch(tmp_path / name, path)
-    assert state_of(tmp_path, name) == "complete"
+    assert presence.state(tmp_path, name) == "complete"
     (tmp_path / SAMPLE_MARKER).touch()
-    assert state_of(tmp_path, name) == "sample"
+    assert presence.state(tmp_path, name) == "sample"
 
 
 def test_partial_says_how_much(tmp_path: Path) -> None:
@@ -99,13 +97,6 @@ def test_either_of_two_places_will_do(tmp_path: Path) -> None:
     presence = Presence(("a/list.txt|b/list.txt",), {"a/images|b/images": 1})
     touch(tmp_path / "x", "b/list.txt", "b/images/1.jpg")
     assert presence.state(tmp_path, "x") == "complete"
-
-
-def test_data_set_without_an_entry_is_there_or_absent(tmp_path: Path) -> None:
-    touch(tmp_path / "new", ".hidden")
-    assert state_of(tmp_path, "new") == "absent"
-    touch(tmp_path / "new", "anything")
-    assert state_of(tmp_path, "new") == "there"
 
 
 @given(

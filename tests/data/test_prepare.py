@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.data import catalogue, presence, transfer
+from benchmarks.data import catalogue, transfer
 from benchmarks.data import prepare as module
 from benchmarks.data.catalogue import DATA_SETS, DataSet
 from benchmarks.data.download import ByteProgress, Download
@@ -63,10 +63,9 @@ def toy(server: Server, monkeypatch: pytest.MonkeyPatch) -> DataSet:
         downloads=tuple(Download(f"{server.url}/{path}", filename) for path, filename in downloads),
         further=(Download(f"{server.url}/train.zip", "train.zip"),),
         by_hand="",
-        state=lambda data_root: presence.state_of(data_root, "toy"),
+        state=lambda data_root: Presence(("labels.mat",), {"toy/images": 3}).state(data_root, "toy"),
     )
     monkeypatch.setattr(catalogue, "DATA_SETS", {"toy": declared})
-    monkeypatch.setattr(presence, "PRESENCE", {"toy": Presence(("labels.mat",), {"toy/images": 3})})
     return declared
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from benchmarks.data.classification.listing import lines
 from benchmarks.data.classification.split import ClassificationDataSet, Listing
 from benchmarks.data.download import Download
+from benchmarks.data.presence import Presence
 from benchmarks.errors import DataError
 
 if TYPE_CHECKING:
@@ -249,6 +250,7 @@ ARRAYS = (
         splits={"test": 10_000},
         read=read_mnist,
         layout="MNIST/raw/t10k-{images-idx3,labels-idx1}-ubyte, plain or .gz",
+        presence=Presence(("MNIST/raw/t10k-images*", "MNIST/raw/t10k-labels*")),
         homepage="http://yann.lecun.com/exdb/mnist/",
         licence="CC BY-SA 3.0",
         downloads=tuple(
@@ -266,6 +268,7 @@ ARRAYS = (
         splits={"test": 8_000},
         read=read_stl10,
         layout="stl10_binary/{test_X.bin,test_y.bin,class_names.txt}",
+        presence=Presence(tuple(f"stl10_binary/{file}" for file in ("test_X.bin", "test_y.bin", "class_names.txt"))),
         homepage="https://cs.stanford.edu/~acoates/stl10/",
         licence="none stated; the pictures are from ImageNet (non-commercial research)",
         downloads=(
@@ -283,6 +286,7 @@ ARRAYS = (
         splits={"val": 32_768, "test": 32_768},
         read=read_pcam,
         layout="pcam/camelyonpatch_level_2_split_{valid,test}_{x,y}.h5",
+        presence=Presence(tuple(f"pcam/camelyonpatch_level_2_split_valid_{part}.h5" for part in "xy")),
         homepage="https://github.com/basveeling/pcam",
         licence="CC0 1.0",
         downloads=(

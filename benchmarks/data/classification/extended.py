@@ -13,6 +13,7 @@ from benchmarks.data.classification.cifar import cifar
 from benchmarks.data.classification.listing import entries, lines, listed, listing_of, require_classes
 from benchmarks.data.classification.split import ClassificationDataSet, Listing
 from benchmarks.data.download import Download
+from benchmarks.data.presence import Presence
 from benchmarks.errors import DataError
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ EXTENDED = (
         splits={"test": 25_250},
         read=read_food101,
         layout="food-101/{images/<class>/<number>.jpg,meta/test.txt}",
+        presence=Presence(("food-101/meta/test.txt",), {"food-101/images": 101_000}),
         homepage="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         licence="pictures from foodspotting.com: scientific fair use",
         downloads=(
@@ -227,6 +229,7 @@ EXTENDED = (
         splits={"test": 10_000},
         read=cifar("cifar-10-batches-py/test_batch", "cifar-10-batches-py/batches.meta", "labels", "label_names"),
         layout="cifar-10-batches-py/{test_batch,batches.meta}",
+        presence=Presence(("cifar-10-batches-py/test_batch", "cifar-10-batches-py/batches.meta")),
         homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated; cite Krizhevsky 2009",
         downloads=(
@@ -244,6 +247,7 @@ EXTENDED = (
         splits={"test": 10_000},
         read=cifar("cifar-100-python/test", "cifar-100-python/meta", "fine_labels", "fine_label_names"),
         layout="cifar-100-python/{test,meta}",
+        presence=Presence(("cifar-100-python/test", "cifar-100-python/meta")),
         homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated; cite Krizhevsky 2009",
         downloads=(
@@ -261,6 +265,7 @@ EXTENDED = (
         splits={"test": 8_041},
         read=read_cars,
         layout="stanford_cars/{cars_test/<number>.jpg,cars_test_annos_withlabels.mat}",
+        presence=Presence(("stanford_cars/cars_test_annos_withlabels.mat",), {"stanford_cars/cars_test": 8_041}),
         homepage="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
         licence="non-commercial research",
         by_hand=_CARS_BY_HAND,
@@ -272,6 +277,7 @@ EXTENDED = (
         splits={"slip": 6_084, "all": 9_144},
         read=read_caltech101,
         layout="caltech101/101_ObjectCategories/<class>/image_<number>.jpg",
+        presence=Presence((), {"caltech101/101_ObjectCategories": 9_144}),
         homepage="https://data.caltech.edu/records/mzrjq-6wc02",
         licence="CC BY 4.0",
         downloads=(
@@ -293,6 +299,7 @@ EXTENDED = (
         splits={"val": 5_000, "all": 27_000},
         read=read_eurosat,
         layout="eurosat/2750/<class>/<class>_<number>.jpg",
+        presence=Presence((), {"eurosat/2750": 27_000}),
         homepage="https://github.com/phelber/eurosat",
         licence="MIT; Copernicus Sentinel data",
         downloads=(
@@ -311,6 +318,7 @@ EXTENDED = (
         splits={"test": 7_178, "private": 3_589},
         read=read_fer2013,
         layout="fer2013/icml_face_data.csv, fer2013/fer2013.csv or fer2013/test/<class>/",
+        presence=Presence(("fer2013/*.csv|fer2013/test",)),
         homepage="https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
         licence="the competition's rules: research",
         by_hand=_FER_BY_HAND,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from benchmarks.data.download import Download
+from benchmarks.data.presence import Presence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +54,7 @@ class ClassificationDataSet:
             then the reader tells how many are missing.
         read: finds the pictures and their classes; opens no picture.
         layout: what must lie beneath ``<data root>/<name>``, in one line.
+        presence: the same for a listing.
         homepage: where the data set comes from.
         licence: what its owners say about use.
         downloads: files that may be fetched. Each is put where its ``filename`` says, a path beneath the data set's
@@ -68,6 +70,7 @@ class ClassificationDataSet:
     splits: Mapping[str, int]
     read: Reader
     layout: str
+    presence: Presence
     homepage: str
     licence: str
     downloads: tuple[Download, ...] = ()
