@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check bench-backbone bench-pretrain clean
+.PHONY: setup demo test check bench-backbone bench-pretrain bench-zeroshot clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ bench-backbone: $(STAMP)
 # Needs an otherwise idle machine; about ten minutes on two cores.
 bench-pretrain: $(STAMP)
 	$(BIN)/python -m pretrain.profiling.step
+
+# Needs an otherwise idle machine.
+bench-zeroshot: $(STAMP)
+	$(BIN)/python -m benchmarks.zeroshot.profile
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

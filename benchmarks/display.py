@@ -1,6 +1,6 @@
 """What the command line shows, as rich renderables."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,11 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from benchmarks.checkpoints import Inspection, LoadReport
+    from benchmarks.data.download import ByteProgress
     from benchmarks.data.verify import Progress as Report
     from benchmarks.records import Record
     from benchmarks.suite import Benchmark
-    from benchmarks.zeroshot.classification import Predictions
+    from benchmarks.zeroshot.embeddings import Entry
 
 NOT_BUILT = "[dim]not built yet[/]"
 
@@ -30,7 +33,7 @@ def suite_table(data_root: Path | None) -> Table:
             benchmark.id,
             ", ".join(f"T{cell.table} {cell.column}" for cell in benchmark.tables) or "none",
             benchmark.metric,
-            "" if benchmark.official_size is None else f"{benchmark.official_size:,}",
+            f"{benchmark.official_size:,}",
             "" if benchmark.chance is None else f"{benchmark.chance:.2g} %",
             "needs" if benchmark.needs_text else "",
             _data_state(benchmark, data_root) if benchmark.built else NOT_BUILT,
@@ -45,19 +48,30 @@ def _data_state(benchmark: "Benchmark", data_root: Path | None) -> str:
 
 
 def data_table(data_root: Path | None) -> Table:
-    """The data sets of the suite and what of them is in ``data_root``."""
-    from benchmarks.data.catalogue import DATA_SETS
-    from benchmarks.suite import BENCHMARKS
+    """Every data set, how it is got, and what of it is in ``data_root``."""
+    from benchmarks.data.catalogue import DATA_SETS, used_by
 
     table = Table(title=f"Data sets (data root: {data_root or 'none given'})")
-    for heading in ("data set", "what", "state"):
-        table.add_column(heading)
-    for name in dict.fromkeys(benchmark.dataset for benchmark in BENCHMARKS):
-        if name in DATA_SETS:
-            state = DATA_SETS[name].state(data_root) if data_root else "-"
-            table.add_row(name, DATA_SETS[name].title, state)
-        else:
-            table.add_row(name, "", NOT_BUILT)
+    for heading in ("data set", "what", "benchmarks", "how", "state"):
+        table.add_column(heading, no_wrap=heading == "data set")
+    for name, data_set in DATA_SETS.items():
+        ways = (["prepare"] if data_set.downloads else []) + (["by hand"] if data_set.by_hand else [])
+        state = data_set.state(data_root) if data_root else "-"
+        table.add_row(name, data_set.title, ", ".join(used_by(name)) or "none yet", " + ".join(ways), state)
+    return table
+
+
+def cache_table(entries: "Sequence[Entry]") -> Table:
+    """The kept embeddings, with what they take in all."""
+    size = sum(entry.size for entry in entries)
+    table = Table(title=f"Kept embeddings: {len(entries)}, {size / 2**20:,.1f} MiB")
+    for heading in ("key", "checkpoint", "tower", "of", "data", "rows", "MiB", "since"):
+        table.add_column(heading, justify="right" if heading in ("rows", "MiB") else "left")
+    for entry in entries:
+        names = [entry.names.get(name, "?") for name in ("checkpoint", "tower", "kind", "data")]
+        rows = f"{entry.count:,}" if entry.finished else f"{entry.count:,}, unfinished"
+        since = f"{entry.created:%Y-%m-%d %H:%M}" if entry.created else "?"
+        table.add_row(entry.key[:12], *map(Text, names), rows, f"{entry.size / 2**20:,.1f}", since)
     return table
 
 
@@ -130,29 +144,33 @@ def result_line(record: "Record") -> str:
     return f"{record.benchmark}  {', '.join(values)}  on {record.counts.scored} images{warning}"
 
 
-def predictions_line(found: "Predictions") -> str:
-    """One line on a classification that fills no cell: how often the nearest class is the true one."""
-    chance = 100 / len(found.classes)
-    return (
-        f"zero-shot top-1 {found.top1:.1f} % on {len(found.files)} held-out generated pictures of "
-        f"{len(found.classes)} classes (chance {chance:.1f} %)"
-    )
+@contextmanager
+def working_progress(what: str) -> Iterator["Report"]:
+    """A bar on stderr during long work, with the time that is left; yields the function to report to."""
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
+    with _bar(what, MofNCompleteColumn(), TimeRemainingColumn()) as report:
+        yield report
 
 
 @contextmanager
-def checking_progress(name: str) -> Iterator["Report"]:
-    """A bar on stderr while the files of a data set are read; yields the function to report to."""
+def bytes_progress(what: str) -> Iterator["ByteProgress"]:
+    """A bar on stderr while bytes are moved; yields the function to report to."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    with _bar(what, DownloadColumn(), TransferSpeedColumn()) as report:
+        yield report
+
+
+@contextmanager
+def _bar(what: str, *columns: "ProgressColumn") -> Iterator["ByteProgress"]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(stderr=True)
+    first = TextColumn("{task.description}", markup=False)
     with Progress(
-        TextColumn(f"checking {name}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
+        first, BarColumn(), *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -4,7 +4,7 @@ import importlib
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError
 from benchmarks.files import exclusive, remove_folder
 from benchmarks.records import (
@@ -33,9 +32,14 @@ from benchmarks.suite import BENCHMARKS, Benchmark
 if TYPE_CHECKING:
     import pandas as pd
 
+    from benchmarks.checkpoints import CheckpointInfo as LoadedInfo
+    from benchmarks.checkpoints import LoadReport
+
 Existing = Literal["skip", "resume", "overwrite"]
 Say = Callable[[str], None]
 Report = Callable[[int, int], None]
+Working = Callable[[str], AbstractContextManager[Report]]
+"""Shows the progress of what is named; yields the function to report (done, total) to."""
 
 STATE = "state"
 """The folder, inside a run's, that an unfinished run is taken up from."""
@@ -52,11 +56,14 @@ class Job:
         row: the row of the paper the checkpoint stands for (``METHOD[@EPOCHS]``), if told.
         tower: ``"ema"``, ``"online"`` or None for the family's default.
         image_heads: attention heads of the image tower, where the file cannot tell.
+        text_heads: the same of the text tower.
+        quick_gelu: the activation of both towers, where the file cannot tell.
         seed: decides initialisation of heads, order and augmentation of samples.
         device: ``"auto"``, ``"cpu"`` or a CUDA device.
         limit: score only the first so many samples.
         quick: the config's small variant.
         pictures: how many pictures to save.
+        prompts: the user's own class names or templates, a file.
         overrides: ``field=value`` texts.
     """
 
@@ -66,11 +73,14 @@ class Job:
     row: str | None = None
     tower: str | None = None
     image_heads: int | None = None
+    text_heads: int | None = None
+    quick_gelu: bool | None = None
     seed: int = 0
     device: str = "auto"
     limit: int | None = None
     quick: bool = False
     pictures: int = 0
+    prompts: Path | None = None
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -92,7 +102,7 @@ class Outcome:
     samples: "pd.DataFrame"
     resumed: bool
     norm_layer: str | None
-    operators: Literal["compiled", "torchvision"]
+    operators: Literal["compiled", "torchvision"] | None
     precision: Literal["fp32", "fp16", "bf16"]
     device: str
     threads: int
@@ -111,15 +121,17 @@ class Plan(Protocol):
     data: DataInfo
     is_sample: bool
     complete: bool
+    official: int
     expected: int
 
-    def execute(self, folder: Path, state: Path) -> Outcome:
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
         """Train and score.
 
         Args:
             folder: the run's folder: logs and pictures go there.
             state: what an interrupted run needs to be taken up; what lies there is taken up. It is removed when the
                 record is written.
+            working: shows the progress of long work.
         """
 
 
@@ -131,14 +143,14 @@ class Session:
         store: where records go.
         existing: what to do with a run that is there already.
         say: called with one line for the user.
-        reading: shows the progress of checking a data set; yields the function to report (done, total) to.
+        working: shows the progress of long work.
         command: the command line, for the record.
     """
 
     store: Store
     existing: Existing
     say: Say
-    reading: Callable[[str], AbstractContextManager[Report]]
+    working: Working
     command: list[str] = field(default_factory=lambda: list(sys.argv))
 
     def run(self, job: Job) -> Record | None:
@@ -148,9 +160,8 @@ class Session:
             BenchError: checkpoint, data or options are not usable, or another process works on the same run.
         """
         self.store.require_writable()
-        with self.reading(job.benchmark.dataset) as progress:
-            plan, official = plan_job(job, progress), job.benchmark.official_size
-        assert official is not None, f"{job.benchmark.id} has no official size"
+        with self.working(f"checking {job.benchmark.dataset}") as progress:
+            plan = plan_job(job, progress)
         status = status_of(
             sample=plan.is_sample,
             quick=job.quick,
@@ -173,7 +184,21 @@ class Session:
         with exclusive(folder):
             if self._leave_alone(run_id, job):
                 return None
-            return self._execute(job, plan, run_id, status, official)
+            return self._execute(job, plan, run_id, status)
+
+    def prepare(self, jobs: Sequence[Job]) -> None:
+        """Do for several jobs at once what each of them would else do by itself; :meth:`run` then finds it done.
+
+        Raises:
+            BenchError: checkpoint, data or options are not usable.
+        """
+        kinds: dict[str, list[Job]] = {}
+        for job in jobs:
+            if job.benchmark.together:
+                kinds.setdefault(job.benchmark.together, []).append(job)
+        for function, its in kinds.items():
+            if len(its) > 1:
+                _named(function)(its, self.working)
 
     def _leave_alone(self, run_id: str, job: Job) -> bool:
         """Whether the run is there already and stays; says what is done about it.
@@ -197,12 +222,12 @@ class Session:
             self.say(f"{run_id}: now stands for {job.row}")
         return True
 
-    def _execute(self, job: Job, plan: Plan, run_id: str, status: Status, official: int) -> Record:
+    def _execute(self, job: Job, plan: Plan, run_id: str, status: Status) -> Record:
         folder = self.store.folder(run_id)
         state = folder / STATE
         self.say(f"{run_id}: writing to {folder}")
         started, clock = datetime.now(UTC), time.monotonic()
-        outcome = plan.execute(folder, state)
+        outcome = plan.execute(folder, state, self.working)
         record = Record(
             run_id=run_id,
             benchmark=job.benchmark.id,
@@ -214,7 +239,7 @@ class Session:
             model_protocol=plan.model_protocol,
             metrics=outcome.metrics,
             per_class=outcome.per_class,
-            counts=Counts(official=official, expected=plan.expected, scored=len(outcome.samples)),
+            counts=Counts(official=plan.official, expected=plan.expected, scored=len(outcome.samples)),
             data=plan.data,
             seed=job.seed,
             norm_layer=outcome.norm_layer,
@@ -227,8 +252,22 @@ class Session:
             peak_memory=outcome.peak_memory,
         )
         self.store.write(record, outcome.samples)
-        remove_folder(state)
+        if state.exists():
+            remove_folder(state)
         return record
+
+
+def checkpoint_info(info: "LoadedInfo", report: "LoadReport", row: str | None) -> CheckpointInfo:
+    """A loaded checkpoint as records name it; ``row`` is what the user said it stands for."""
+    return CheckpointInfo(
+        name=info.name,
+        path=str(info.path),
+        sha256=info.sha256,
+        family=info.family,
+        load_report=report.to_dict() | {"notes": list(info.notes)},
+        row=row or info.row,
+        training=dict(info.training) if info.training is not None else None,
+    )
 
 
 def default_fingerprints() -> dict[str, str]:
@@ -238,12 +277,16 @@ def default_fingerprints() -> dict[str, str]:
 
 def default_protocol(benchmark: Benchmark) -> dict[str, Any]:
     """The shipped protocol of ``benchmark``, as the records of unchanged full runs carry it."""
-    assert benchmark.config is not None, f"{benchmark.id} has no config"
-    assert benchmark.fields is not None, f"{benchmark.id} has no fields"
-    module, _, name = benchmark.fields.partition(":")
-    fields = load_protocol(benchmark.config, getattr(importlib.import_module(module), name))
-    protocol: dict[str, Any] = fields.protocol()
+    assert benchmark.default is not None, f"{benchmark.id} is not built"
+    protocol: dict[str, Any] = _named(benchmark.default)(benchmark)
     return protocol
+
+
+def _named(function: str) -> Callable[..., Any]:
+    """The function that the suite names as ``module:function``."""
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def plan_job(job: Job, progress: Report | None = None) -> Plan:

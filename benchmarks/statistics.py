@@ -1,6 +1,7 @@
-"""mIoU from counts, and its bootstrap interval over images."""
+"""Metrics from counts, and their bootstrap intervals over images."""
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -79,10 +80,6 @@ def bootstrap_miou(
 ) -> Interval | None:
     """Percentile bootstrap interval of the mIoU over images.
 
-    Images are drawn with replacement, their counts summed, the class IoUs averaged. A drawn set of images is
-    a vector of multiplicities, so a replicate is one row of a matrix product: 2,000 replicates of 2,000
-    images and 150 classes take a few seconds and some tens of megabytes.
-
     Args:
         intersection: (n, C) as in :func:`per_class_iou`.
         union: (n, C) as in :func:`per_class_iou`.
@@ -97,27 +94,74 @@ def bootstrap_miou(
         ValueError: the shapes differ or the counts are impossible.
     """
     _checked(intersection, union)
-    images = len(intersection)
+    # Classes that occur nowhere stay absent in every resample: leaving them out saves work on small sets.
+    present = union.sum(axis=0) > 0
+    counts = np.concatenate([intersection[:, present], union[:, present]], axis=1).astype(np.float64)
+    half = counts.shape[1] // 2
+
+    def statistic(summed: Floats) -> Floats:
+        return _mean_over_classes(_ratio(summed[..., :half], summed[..., half:]))
+
+    return _bootstrap_sums(counts, statistic, replicates, seed, level)
+
+
+def bootstrap_ratio(
+    hits: Counts, trials: Counts, replicates: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval | None:
+    """Percentile bootstrap interval of ``sum(hits) / sum(trials)`` where what belongs to one image is drawn together.
+
+    The captions of an image are no independent samples; drawing images with all of their captions keeps the interval
+    honest.
+
+    Args:
+        hits: (n,) of image i, from 0 to ``trials``.
+        trials: (n,) of image i.
+        replicates: number of resamples.
+        seed: the same seed gives the same interval.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The interval in percent; None for fewer than two images.
+    """
+    return _bootstrap_sums(
+        np.stack([hits, trials], axis=1).astype(np.float64),
+        lambda summed: _ratio(summed[..., 0], summed[..., 1]),
+        replicates,
+        seed,
+        level,
+    )
+
+
+def _bootstrap_sums(
+    counts: Floats, statistic: Callable[[Floats], Floats], replicates: int, seed: int, level: float
+) -> Interval | None:
+    """Percentile bootstrap interval of a statistic of sums over images.
+
+    Images are drawn with replacement and their counts summed. A drawn set of images is a vector of multiplicities, so a
+    replicate is one row of a matrix product: 2,000 replicates of 2,000 images and 150 classes take a few seconds and
+    some tens of megabytes.
+
+    Args:
+        counts: (n, M) of image i.
+        statistic: sums (..., M) to values (...); NaN where it is undefined.
+        replicates: number of resamples.
+        seed: of the generator.
+        level: confidence level in (0, 1).
+    """
+    images = len(counts)
     if images < 2:
         return None
     from scipy.stats import DegenerateDataWarning, bootstrap  # half a second to import
 
-    # Classes that occur nowhere stay absent in every resample: leaving them out saves work on small sets.
-    present = union.sum(axis=0) > 0
-    counts = np.concatenate([intersection[:, present], union[:, present]], axis=1).astype(np.float64)
-
-    def resampled_miou(drawn: npt.NDArray[np.intp], axis: int = -1) -> Floats:
-        rows = np.moveaxis(drawn, axis, -1).reshape(-1, images)
-        summed = _multiplicities(rows) @ counts
-        half = counts.shape[1] // 2
-        values = _mean_over_classes(_ratio(summed[:, :half], summed[:, half:]))
-        return values.reshape(np.moveaxis(drawn, axis, -1).shape[:-1])
+    def resampled(drawn: npt.NDArray[np.intp], axis: int = -1) -> Floats:
+        rows = np.moveaxis(drawn, axis, -1)
+        return statistic(_multiplicities(rows.reshape(-1, images)) @ counts).reshape(rows.shape[:-1])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # an empty resample: answered below by None
         result = bootstrap(
             (np.arange(images),),
-            resampled_miou,
+            resampled,
             n_resamples=replicates,
             batch=_BATCH,
             vectorized=True,
@@ -135,3 +179,69 @@ def _multiplicities(drawn: npt.NDArray[np.intp]) -> Floats:
     offsets = np.arange(replicates)[:, None] * images
     flat = np.bincount((drawn + offsets).ravel(), minlength=replicates * images)
     return flat.reshape(replicates, images).astype(np.float64)
+
+
+def bootstrap_share(hits: int, trials: int, level: float = 0.95) -> Interval | None:
+    """Percentile bootstrap interval of ``hits / trials`` over independent samples, without simulation.
+
+    Of n samples drawn with replacement, the number of hits follows the binomial law of n and the observed share: its
+    quantiles are those that infinitely many replicates would give.
+
+    Args:
+        hits: from 0 to ``trials``.
+        trials: number of samples.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The interval in percent; None for fewer than two samples.
+    """
+    if trials < 2:
+        return None
+    from scipy.stats import binom
+
+    low, high = binom.ppf([(1 - level) / 2, (1 + level) / 2], trials, hits / trials) / trials
+    return Interval(100 * float(low), 100 * float(high))
+
+
+def mean_per_class(correct: Counts, present: Counts) -> float:
+    """Mean over the classes that occur of the share of their samples that is right, in percent, unrounded.
+
+    Args:
+        correct: (C,) samples of class c that were classified rightly.
+        present: (C,) samples of class c.
+
+    Raises:
+        ValueError: there are no samples.
+    """
+    value = float(_mean_over_classes(_ratio(correct.astype(np.float64), present.astype(np.float64))))
+    if np.isnan(value):
+        raise ValueError("no class has a sample: there is nothing to average")
+    return value
+
+
+def bootstrap_mean_per_class(
+    correct: Counts, present: Counts, replicates: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval | None:
+    """Percentile bootstrap interval of :func:`mean_per_class` over samples.
+
+    How many samples of each class, right and wrong, are drawn follows the multinomial law of what was observed, so the
+    counts are drawn themselves. A class that a resample misses is left out of that resample's mean.
+
+    Args:
+        correct: (C,) as in :func:`mean_per_class`.
+        present: (C,) as in :func:`mean_per_class`.
+        replicates: number of resamples.
+        seed: the same seed gives the same interval.
+        level: confidence level in (0, 1).
+
+    Returns:
+        The interval in percent; None for fewer than two samples.
+    """
+    samples = int(present.sum())
+    if samples < 2:
+        return None
+    cells = np.concatenate([correct, present - correct])
+    drawn = np.random.default_rng(seed).multinomial(samples, cells / samples, size=replicates).astype(np.float64)
+    right, wrong = np.split(drawn, 2, axis=1)
+    low, high = np.quantile(_mean_over_classes(_ratio(right, right + wrong)), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))

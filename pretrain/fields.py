@@ -8,20 +8,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from benchmarks.checkpoints.architecture import TextArchitecture, VitArchitecture
 from benchmarks.engine.precision import Precision
-from benchmarks.engine.protocol import merge, parse_overrides, read_config, read_config_file, validated
+from benchmarks.engine.protocol import (
+    Count,
+    Fields,
+    Momentum,
+    Positive,
+    merge,
+    parse_overrides,
+    read_config,
+    read_config_file,
+    validated,
+)
 from benchmarks.errors import OptionError
 from benchmarks.files import shipped
 from pretrain.data import CaptionFields, SourceFields
 from pretrain.methods import METHODS
 from pretrain.views import ViewFields
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
 MethodFields = TypeVar("MethodFields", bound=BaseModel)
 
 FOLDER = "pretrain"
@@ -42,13 +49,7 @@ KEEPS_ROW = {"row", "preset", *FREE_TO_CHANGE}
 """What may be overridden while the run still stands for the row its config names: presets are readings of the paper."""
 
 
-class _Fields(BaseModel):
-    """A closed set of named fields: no defaults, nothing unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ImageFields(_Fields):
+class ImageFields(Fields):
     """The image tower; see ``VitArchitecture``."""
 
     width: Count
@@ -71,7 +72,7 @@ class ImageFields(_Fields):
         return VitArchitecture(**self.model_dump())
 
 
-class TextFields(_Fields):
+class TextFields(Fields):
     """The text tower; see ``TextArchitecture``."""
 
     width: Count
@@ -100,7 +101,7 @@ def _sharing_heads(tower: _Tower) -> _Tower:
     return tower
 
 
-class TrainingFields(_Fields):
+class TrainingFields(Fields):
     """The recipe: AdamW without gradient clipping, a linear warm-up, half a cosine."""
 
     epochs: Annotated[float, Field(gt=0, le=MAX_EPOCHS)] = Field(
@@ -117,7 +118,7 @@ class TrainingFields(_Fields):
     precision: Precision
 
 
-class ExecutionFields(_Fields):
+class ExecutionFields(Fields):
     """How it is executed. ``device_batch`` decides the outcome too: contrastive losses compare within a micro-batch."""
 
     device_batch: Count = Field(description="pairs of a micro-batch, on each process")
@@ -129,7 +130,7 @@ class ExecutionFields(_Fields):
     max_broken: Annotated[int, Field(ge=0)] = Field(description="unusable pairs that a process accepts")
 
 
-class PretrainFields(_Fields, Generic[MethodFields]):
+class PretrainFields(Fields, Generic[MethodFields]):
     """All that a pretraining run is, but for its data root, seed and machine.
 
     ``PretrainFields[SomeMethod.Fields]`` also checks the method's own section.

@@ -1,6 +1,7 @@
 """The encoders as training runs them: an image tower that can drop tokens and tell its attention, a text tower.
 
 Both are the modules that evaluation uses (a timm ViT inside an open_clip model); only the way through them differs.
+The way through the text tower is ``benchmarks.zeroshot.text_tower``, whose names are those of this module too.
 """
 
 from typing import Any, cast
@@ -12,6 +13,10 @@ from torch.utils.checkpoint import checkpoint
 
 from benchmarks.checkpoints.architecture import TextArchitecture, VitArchitecture
 from benchmarks.checkpoints.dual_encoder import assemble_dual_encoder
+from benchmarks.zeroshot.text_tower import attend as attend
+from benchmarks.zeroshot.text_tower import encode_text as encode_text
+from benchmarks.zeroshot.text_tower import split_heads as split_heads
+from benchmarks.zeroshot.text_tower import trim_padding as trim_padding
 
 
 def new_dual_encoder(image: VitArchitecture, text: TextArchitecture, joint: int) -> Any:
@@ -60,31 +65,6 @@ def embed_patches(trunk: Any, patches: Tensor, index: Tensor | None = None) -> T
     tokens = F.linear(patches, weight, projection.bias) + positions
     first = (trunk.cls_token + trunk.pos_embed[:, :1]).expand(len(tokens), -1, -1)
     return torch.cat([first, tokens], dim=1)
-
-
-def split_heads(vectors: Tensor, heads: int) -> Tensor:
-    """(B, N, D) to (B, heads, N, D / heads)."""
-    return cast(Tensor, vectors.unflatten(2, (heads, -1))).transpose(1, 2)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention: (B, heads, N, d), (B, heads, M, d) twice, to (B, N, heads * d).
-
-    torch's fused attention, but for training on the CPU: there its backward pass is three to five times slower (in
-    bfloat16) than that of the few products it is made of, and the tens of kept tokens make small matrices.
-
-    Args:
-        query: of the N tokens that ask.
-        key: of the M tokens that are seen.
-        value: of the same.
-        mask: (N, M) added to the scores.
-    """
-    if query.device.type == "cpu" and torch.is_grad_enabled():
-        scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
-        mixed: Tensor = (scores if mask is None else scores + mask).softmax(dim=3) @ value
-    else:
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return mixed.transpose(1, 2).flatten(2)
 
 
 def run_block(block: Any, tokens: Tensor) -> Tensor:
@@ -182,43 +162,3 @@ def _class_row(query: Tensor, key: Tensor) -> Tensor:
     columns = torch.diag_embed(first.transpose(1, 2)).transpose(1, 2)  # (B, heads, d, heads)
     scores = key.transpose(1, 2).reshape(batch, -1, heads * channels) @ columns.reshape(batch, -1, heads)
     return scores.float().softmax(dim=1)[:, 1:].mean(dim=2)
-
-
-def trim_padding(tokens: Tensor) -> Tensor:
-    """Token ids (B, T) cut behind the last id of the batch that is not padding.
-
-    Padding is 0 and comes last (0 inside a text is a token of its own, ``!``); under the causal mask no earlier
-    position sees it, so the result is exact.
-    """
-    positions = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
-    longest = int(((tokens != 0) * positions).max())
-    return tokens[:, : max(longest, 1)]
-
-
-def _run_text_block(block: Any, hidden: Tensor, mask: Tensor) -> Tensor:
-    """A block of open_clip's text transformer: (B, T, D) to the same."""
-    attention = block.attn
-    projected = F.linear(block.ln_1(hidden), attention.in_proj_weight, attention.in_proj_bias)
-    query, key, value = (split_heads(part, attention.num_heads) for part in projected.chunk(3, dim=2))
-    hidden = hidden + attention.out_proj(attend(query, key, value, mask.to(query.dtype)))
-    return hidden + cast(Tensor, block.mlp(block.ln_2(hidden)))
-
-
-def encode_text(online: Any, tokens: Tensor, transformer: Any = None, projection: Tensor | None = None) -> Tensor:
-    """Text embeddings, not normalised: the last norm and the projection at the position of the largest token id.
-
-    Args:
-        online: ``open_clip.CLIP``; its embeddings and its last norm are used whichever transformer runs.
-        tokens: (B, T) ids, T up to the context length.
-        transformer: another transformer than the online one (the average's).
-        projection: (D, E) another projection, with it.
-
-    Returns:
-        (B, E).
-    """
-    length = tokens.shape[1]
-    hidden = online.token_embedding(tokens) + online.positional_embedding[:length]
-    for block in (transformer or online.transformer).resblocks:
-        hidden = _run_text_block(block, hidden, online.attn_mask[:length, :length])
-    last = hidden[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=1)]
-    return cast(Tensor, online.ln_final(last) @ (online.text_projection if projection is None else projection))

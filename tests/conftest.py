@@ -1,10 +1,13 @@
 """What every test shares: no time limit for single examples, and a cache folder of the session's own."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.command_line import Bench
 
 # CI machines are slow and shared: a deadline for one example would fail at random.
 settings.register_profile("default", deadline=None)
@@ -26,3 +29,22 @@ def real_data() -> Path:
     if not named:
         pytest.skip("BENCH_REAL_DATA is not set")
     return Path(named)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
+    """Run ``bench`` in this process, in an empty folder: (exit code, stdout, stderr)."""
+    from benchmarks import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        output = capsys.readouterr()
+        code = stopped.value.code
+        return int(code or 0), output.out, output.err
+
+    return call

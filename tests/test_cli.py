@@ -20,31 +20,13 @@ from benchmarks import cli
 from benchmarks.checkpoints import ensure_tiny
 from benchmarks.data.sample import generate
 from benchmarks.suite import BENCHMARKS
-
-Bench = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Bench:
-    """Run ``bench`` in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        output = capsys.readouterr()
-        code = stopped.value.code
-        return int(code or 0), output.out, output.err
-
-    return call
+from tests.command_line import Bench, assert_one_line
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "root"
-    generate(folder, train=3, validation=2)
+    generate(folder, train=3, validation=2, pairs=13, held_out=1, views=0, described=0)
     return folder
 
 
@@ -52,17 +34,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_data(data: Path, tmp_path: Path) -> Path:
     """A copy to be damaged."""
     return Path(shutil.copytree(data, tmp_path / "data"))
-
-
-def assert_one_line(result: tuple[int, str, str], *parts: str) -> None:
-    code, out, err = result
-    assert code == 2, (out, err)
-    lines = [line for line in err.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, err
-    assert "Traceback" not in err
-    for part in parts:
-        assert part in lines[0], (part, lines[0])
-    assert err.splitlines()[-1] == lines[0], "the error is the last thing said"
 
 
 def assert_nothing_left(folder: Path) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +18,10 @@ from benchmarks.checkpoints import ensure_tiny, load_image_tower
 from benchmarks.data.sample import generate
 from benchmarks.errors import BenchError
 from benchmarks.records import Record, Store
-from benchmarks.run import STATE, Existing, Job, Session, default_fingerprints, plan_job
+from benchmarks.run import STATE, Job, default_fingerprints, plan_job
 from benchmarks.statistics import miou
 from benchmarks.suite import get
+from tests.talk import Talk
 
 SMALL = ("iterations=4", "batch_size=2", "execution.state_interval=2")
 
@@ -29,25 +29,12 @@ SMALL = ("iterations=4", "batch_size=2", "execution.state_interval=2")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "root"
-    generate(folder, train=4, validation=3)
+    generate(folder, train=4, validation=3, pairs=13, held_out=1, views=0, described=0)
     return folder
 
 
 def job(name: str, data: Path, *overrides: str) -> Job:
     return Job(get(name), ensure_tiny(), data, quick=True, overrides=(*SMALL, *overrides))
-
-
-class Talk:
-    """Collects what a session says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def session(self, out: Path, existing: Existing = "resume") -> Session:
-        def reading(name: str) -> nullcontext[Callable[[int, int], None]]:
-            return nullcontext(lambda done, total: None)
-
-        return Session(Store(out), existing, self.lines.append, reading, ["bench", "run"])
 
 
 def samples_of(store: Store, record: Record) -> pd.DataFrame:

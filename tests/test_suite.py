@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import suite
+from benchmarks.data.classification import CLASSIFICATION
+from benchmarks.data.retrieval import RETRIEVAL
+from benchmarks.data.vocabulary import shipped as shipped_vocabulary
 from benchmarks.errors import OptionError
 from benchmarks.files import shipped
 
@@ -15,6 +18,7 @@ TABLE3 = (
     *("sun397", "aircraft", "dtd", "pets", "flowers", "gtsrb", "mnist"),
     *("stl10", "kitti", "country211", "pcam", "clevr", "sst2"),
 )
+EXTENDED = ("food101", "cifar10", "cifar100", "cars", "caltech101", "eurosat", "fer2013")
 NOT_MEASURED = {
     1: {"group", "method", "dataset", "epochs", "effective_view"},
     2: {"method", "epochs"},
@@ -32,7 +36,7 @@ def test_the_ids_are_the_agreed_ones_and_unique() -> None:
         "coco-cascade",
         "imagenet-zeroshot",
     }
-    expected |= {f"zeroshot/{name}" for name in TABLE3}
+    expected |= {f"zeroshot/{name}" for name in (*TABLE3, *EXTENDED)}
     expected |= {"flickr30k-retrieval", "coco-retrieval", "flickr8k-retrieval"}
     ids = [benchmark.id for benchmark in suite.BENCHMARKS]
     assert set(ids) == expected
@@ -65,15 +69,25 @@ def test_the_fine_tuned_linear_reading_fills_no_cell() -> None:
     assert suite.filling(1)["ade20k_linear"][0].id == "ade20k-linear"
 
 
-def test_only_segmentation_is_built_now_and_what_is_built_says_how_to_run() -> None:
-    built = {benchmark.id: benchmark for benchmark in suite.BENCHMARKS if benchmark.built}
-    assert set(built) == {"ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune"}
-    assert {benchmark.runner for benchmark in built.values()} == {"benchmarks.dense.segmentation"}
-    assert [benchmark.config for benchmark in built.values()] == [
-        "segmentation/ade20k_upernet",
-        "segmentation/ade20k_linear",
-        "segmentation/ade20k_linear_finetune",
-    ]
+def test_all_but_detection_is_built_and_what_is_built_says_how_to_run() -> None:
+    built = [benchmark for benchmark in suite.BENCHMARKS if benchmark.built]
+    assert {benchmark.id for benchmark in suite.BENCHMARKS if not benchmark.built} == {"coco-cascade"}
+    assert all(benchmark.config and benchmark.default for benchmark in built)
+    for benchmark in built:
+        assert (shipped("mm_configs") / f"{benchmark.config}.py").is_file()
+
+
+def test_sizes_splits_and_classes_are_those_of_the_data_sets_declarations() -> None:
+    """The suite is listed without reading the declarations, so it repeats a few of their facts."""
+    for benchmark in suite.BENCHMARKS:
+        if benchmark.runner == "benchmarks.zeroshot.classification":
+            declared = CLASSIFICATION[benchmark.dataset]
+            assert benchmark.split == declared.default_split
+            assert benchmark.official_size == declared.splits[benchmark.split]
+            assert benchmark.chance == pytest.approx(100 / len(shipped_vocabulary(benchmark.dataset).keys))
+        elif benchmark.runner == "benchmarks.zeroshot.retrieval":
+            assert benchmark.official_size == RETRIEVAL[benchmark.dataset].official
+            assert benchmark.chance == 100 / benchmark.official_size
 
 
 def test_every_main_metric_is_one_the_record_may_hold_and_every_chance_is_a_percentage() -> None:
@@ -81,14 +95,14 @@ def test_every_main_metric_is_one_the_record_may_hold_and_every_chance_is_a_perc
         assert benchmark.metric in {"mIoU", "AP_box", "top1", "mean_per_class", "i2t_r1"}
         assert all(cell.metric for cell in benchmark.tables)
         assert benchmark.chance is None or 0 < benchmark.chance <= 50
-        assert benchmark.official_size is None or benchmark.official_size > 0
+        assert benchmark.official_size > 0
         assert benchmark.needs_text == (benchmark.chance is not None)
 
 
-def test_mean_per_class_is_used_by_the_three_sets_that_need_it() -> None:
-    """Aircraft, Pets and Flowers are scored by the mean over classes, all other sets by plain accuracy."""
+def test_mean_per_class_is_used_by_the_sets_that_need_it() -> None:
+    """Three sets of Table 3, and Caltech-101, are scored by the mean over classes, all others by plain accuracy."""
     chosen = {benchmark.dataset for benchmark in suite.BENCHMARKS if benchmark.metric == "mean_per_class"}
-    assert chosen == {"aircraft", "pets", "flowers"}
+    assert chosen == {"aircraft", "pets", "flowers", "caltech101"}
 
 
 def test_resolve_keeps_the_order_and_drops_repetitions() -> None:

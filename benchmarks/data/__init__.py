@@ -7,7 +7,7 @@
 - ``retrieval``, ``karpathy``: pictures with captions
 - ``ade20k``: the pairs of one split of ADE20K
 - ``catalogue``, ``presence``, ``inspection``: what the command line says of all of them
-- ``prepare``, ``download``, ``transfer``, ``unpack``: getting them
+- ``prepare``, ``unpack``: getting them (by :mod:`benchmarks.download`)
 - ``world``, ``shapes``, ``textures``, ``captions``: generated scenes and what is said of them
 - ``sample``, ``sample_views``: those scenes written in the official layouts, so that the readers above read them
 """

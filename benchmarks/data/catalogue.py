@@ -12,7 +12,6 @@ from pathlib import Path
 from benchmarks.data import ade20k
 from benchmarks.data.classification.registry import CLASSIFICATION
 from benchmarks.data.classification.split import ClassificationDataSet
-from benchmarks.data.download import Download
 from benchmarks.data.inspection import (
     Inspection,
     inspect_ade20k,
@@ -22,6 +21,7 @@ from benchmarks.data.inspection import (
 )
 from benchmarks.data.retrieval import RETRIEVAL, SPLIT, RetrievalDataSet
 from benchmarks.data.verify import Progress
+from benchmarks.download import Download
 from benchmarks.errors import OptionError
 
 Inspector = Callable[[Path, str, bool, Progress | None], Inspection]

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks.data.catalogue import DataSet, find
-from benchmarks.data.download import ByteProgress, Download, fetch
 from benchmarks.data.presence import ABSENT, COMPLETE
 from benchmarks.data.root import is_sample
 from benchmarks.data.unpack import is_archive, unpack
+from benchmarks.download import ByteProgress, Download, fetch
 from benchmarks.errors import DataError, OptionError, RecordError
 from benchmarks.files import exclusive, write_text
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from benchmarks.data.classification.listing import entries
-from benchmarks.data.download import Download
 from benchmarks.data.images import Images, verified_files
 from benchmarks.data.karpathy import DescribedImage, read_karpathy, require_captions
 from benchmarks.data.presence import Presence
 from benchmarks.data.root import is_sample, require_root
 from benchmarks.data.verify import Progress
+from benchmarks.download import Download
 from benchmarks.errors import DataError
 
 SPLIT = "test"

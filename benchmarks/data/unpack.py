@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, cast
 
-from benchmarks.data.download import ByteProgress
+from benchmarks.download import ByteProgress
 from benchmarks.errors import DataError
 from benchmarks.files import TEMPORARY
 

@@ -2,19 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
+from benchmarks.engine.protocol import Count, Fields, Momentum, Positive, load_protocol
+from benchmarks.suite import Benchmark
+
 Size = Annotated[tuple[Count, Count], Field(description="(height, width) in pixels")]
 Share = Annotated[float, Field(ge=0, le=1)]
-Momentum = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Fields(BaseModel):
-    """A closed set of named fields: no defaults, nothing unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackboneFields(Fields):
@@ -106,3 +100,9 @@ class SegmentationFields(Fields):
     def protocol(self) -> dict[str, Any]:
         """The fields that decide the result: what is fingerprinted."""
         return self.model_dump(mode="json", exclude={"backbone", "execution"})
+
+
+def default_segmentation(benchmark: Benchmark) -> dict[str, Any]:
+    """The shipped protocol of a segmentation benchmark."""
+    assert benchmark.config is not None
+    return load_protocol(benchmark.config, SegmentationFields).protocol()

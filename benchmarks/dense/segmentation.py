@@ -25,7 +25,7 @@ from benchmarks.errors import OptionError
 from benchmarks.files import write_text
 from benchmarks.install import check_installation
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
-from benchmarks.run import Job, Outcome, Report
+from benchmarks.run import Job, Outcome, Report, Working, checkpoint_info
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
 IGNORE = 255
@@ -41,7 +41,7 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
     assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, SegmentationFields, job.quick, job.overrides)
     device = choose_device(job.device)
-    tower = load_image_tower(job.checkpoint, tower=job.tower, image_heads=job.image_heads)
+    tower = load_image_tower(job.checkpoint, job.tower, job.image_heads, job.quick_gelu)
     _require_fitting_crop(fields, tower)
     training = ade20k.load_split(job.data_root, fields.train_split, progress)
     validation = ade20k.load_split(job.data_root, fields.test_split, progress)
@@ -105,16 +105,7 @@ class SegmentationPlan:
     @property
     def checkpoint(self) -> CheckpointInfo:
         """The checkpoint as the record names it."""
-        info = self.tower.info
-        return CheckpointInfo(
-            name=info.name,
-            path=str(info.path),
-            sha256=info.sha256,
-            family=info.family,
-            load_report=self.tower.report.to_dict(),
-            row=self.job.row or info.row,
-            training=dict(info.training) if info.training is not None else None,
-        )
+        return checkpoint_info(self.tower.info, self.tower.report, self.job.row)
 
     @property
     def data(self) -> DataInfo:
@@ -137,12 +128,17 @@ class SegmentationPlan:
         return all(len(split.pairs) == split.official for split in (self.training, self.validation))
 
     @property
+    def official(self) -> int:
+        """How many validation images were published."""
+        return self.validation.official
+
+    @property
     def expected(self) -> int:
         """How many images will be scored."""
         return self.job.limit or len(self.validation.pairs)
 
-    def execute(self, folder: Path, state: Path) -> Outcome:
-        """Train, or take up training, then score (see ``benchmarks.run.Plan``)."""
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
+        """Train, or take up training, then score (see ``benchmarks.run.Plan``); the engine shows its own progress."""
         from benchmarks.engine.runner import BenchRunner
 
         runner = BenchRunner.from_config(self.config(folder, state), self.device)

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Literal, NoReturn
 
 import torch
@@ -15,6 +16,9 @@ from benchmarks.engine.device import choose_device
 from benchmarks.errors import BenchError, OptionError
 
 Launcher = Literal["none", "pytorch", "slurm"]
+
+_LONGEST_WAIT = timedelta(days=1)
+"""For the first process, while it decodes a data set that is read for the first time."""
 
 PATIENCE = 5.0
 """Seconds that the other processes leave the first one to say why all of them end."""
@@ -155,7 +159,7 @@ def join(launcher: Launcher, device: str) -> torch.device:
     if ":" in device:
         raise OptionError(f"--device {device}: each process takes a GPU of its own; write auto or cuda")
     if chosen.type == "cpu":
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
         return chosen
     return _join_on_gpu(launcher)
 
@@ -164,7 +168,7 @@ def _join_on_gpu(launcher: Launcher) -> torch.device:
     """MMEngine's start of process groups, which knows Slurm's variables."""
     from mmengine.dist import init_dist
 
-    init_dist(launcher, backend="nccl")
+    init_dist(launcher, backend="nccl", timeout=_LONGEST_WAIT.total_seconds())
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.data import catalogue, transfer
+from benchmarks import transfer
+from benchmarks.data import catalogue
 from benchmarks.data import prepare as module
 from benchmarks.data.catalogue import DATA_SETS, DataSet
-from benchmarks.data.download import ByteProgress, Download
 from benchmarks.data.prepare import prepare
 from benchmarks.data.presence import Presence
 from benchmarks.data.root import SAMPLE_MARKER
+from benchmarks.download import ByteProgress, Download
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import exclusive
-from tests.data.loopback import Server, serving
+from tests.loopback import Server, serving
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

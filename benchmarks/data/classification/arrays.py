@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.data.classification.listing import lines
 from benchmarks.data.classification.split import ClassificationDataSet, Listing
-from benchmarks.data.download import Download
 from benchmarks.data.presence import Presence
+from benchmarks.download import Download
 from benchmarks.errors import DataError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.data.classification.cifar import cifar
 from benchmarks.data.classification.listing import entries, lines, listed, listing_of, require_classes
 from benchmarks.data.classification.split import ClassificationDataSet, Listing
-from benchmarks.data.download import Download
 from benchmarks.data.presence import Presence
+from benchmarks.download import Download
 from benchmarks.errors import DataError
 
 if TYPE_CHECKING:

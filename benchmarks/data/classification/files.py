@@ -2,8 +2,8 @@
 
 from benchmarks.data.classification import readers
 from benchmarks.data.classification.split import ClassificationDataSet
-from benchmarks.data.download import Download
 from benchmarks.data.presence import Presence
+from benchmarks.download import Download
 
 _ROBOTS = "https://www.robots.ox.ac.uk/~vgg"
 _OPENAI = "https://openaipublic.azureedge.net/clip/data"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from benchmarks.data.download import Download
 from benchmarks.data.presence import Presence
+from benchmarks.download import Download
 
 if TYPE_CHECKING:
     import numpy as np

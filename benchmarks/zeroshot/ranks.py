@@ -1,0 +1,78 @@
+"""At which place does a picture find its caption, and a caption its picture?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+_BLOCK = 1 << 21
+"""Similarities held at a time: 8 MB, however large the set."""
+
+Vectors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+
+def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Places, Places]:
+    """The place of the right answer among all, by descending cosine; the first place is 1.
+
+    Of equal similarities the earlier in the split comes first; equal vectors have equal similarities to the last bit.
+    Recall at K (Table 2 has K = 1) is the share of ranks up to K. Memory grows with N + T, not with their product.
+
+    Args:
+        image: (N, D) unit vectors.
+        text: (T, D) unit vectors.
+        owner: (T,) the picture that each text describes; every picture has a text.
+
+    Returns:
+        For each picture the place of the first of its texts (any of them counts), (N,); for each text the place of its
+        picture, (T,).
+    """
+    pictures, texts = _Distinct(image), _Distinct(text)
+    by_image, by_text = np.empty(len(image), np.int64), np.empty(len(text), np.int64)
+    own_texts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner, minlength=len(image)))[:-1])
+    for rows, similar in _blocks(pictures, texts):
+        # Of equal values argmax gives the first, which is the one that comes first in the ranking too.
+        best = [own[line[own].argmax()] for line, own in zip(similar, own_texts[rows], strict=True)]
+        by_image[rows] = _place(similar, np.array(best))
+    for rows, similar in _blocks(texts, pictures):
+        by_text[rows] = _place(similar, owner[rows])
+    return by_image, by_text
+
+
+class _Distinct:
+    """Vectors without repetitions, and where each of the given ones is among them.
+
+    A matrix product may round equal columns differently at different places: each is multiplied once.
+    """
+
+    def __init__(self, vectors: Vectors) -> None:
+        seen: dict[bytes, int] = {}
+        self.place = np.array([seen.setdefault(vector.tobytes(), len(seen)) for vector in vectors])
+        _, first = np.unique(self.place, return_index=True)
+        self.vectors = torch.from_numpy(np.ascontiguousarray(vectors[first]))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any vector occurs more than once."""
+        return len(self.vectors) < len(self.place)
+
+
+def _blocks(query: _Distinct, answer: _Distinct) -> Iterator[tuple[slice, Vectors]]:
+    """Similarities of consecutive queries to all answers, (rows, answers), block by block."""
+    rows, total = max(1, _BLOCK // len(answer.place)), len(query.place)
+    for start in range(0, total, rows):
+        block = slice(start, min(start + rows, total))
+        similar = (query.vectors[query.place[block]] @ answer.vectors.T).numpy()
+        yield block, similar[:, answer.place] if answer.repeats else similar
+
+
+def _place(similar: Vectors, right: Places) -> Places:
+    """The place of one right answer in each row, (rows, answers) and (rows,) to (rows,)."""
+    own = np.take_along_axis(similar, right[:, None], axis=1)
+    better = np.count_nonzero(similar > own, axis=1)
+    equal = similar == own
+    for row in np.flatnonzero(np.count_nonzero(equal, axis=1) > 1):
+        better[row] += np.count_nonzero(equal[row, : right[row]])
+    places: Places = 1 + better
+    return places

@@ -1,0 +1,92 @@
+"""Image-text retrieval: Table 2's recalls on Flickr30K and COCO, and Flickr8K."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from benchmarks.data import retrieval as data
+from benchmarks.data.images import subset
+from benchmarks.engine.protocol import load_protocol
+from benchmarks.records import DataInfo, Metric
+from benchmarks.run import Job, Report
+from benchmarks.statistics import bootstrap_ratio, bootstrap_share
+from benchmarks.zeroshot.plan import Drawn, Scores, Vectors, ZeroShotPlan, draw, fingerprint_with, metric, open_for
+from benchmarks.zeroshot.protocol import RetrievalFields
+from benchmarks.zeroshot.ranks import Places, ranks
+
+RECALLS = (1, 5, 10)
+
+
+def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
+    """Check options, checkpoint and data of ``job``, in this order: the quickest to fail first.
+
+    Raises:
+        BenchError: one of them cannot be used.
+    """
+    assert job.benchmark.config is not None
+    fields = load_protocol(job.benchmark.config, RetrievalFields, job.quick, job.overrides)
+    encoder = open_for(job)
+    split = data.load_split(job.data_root, job.benchmark.dataset, progress)
+    indices = draw(len(split.images), job.limit, fields.pictures)
+    images = subset(split.images, indices)
+    captions = tuple(split.captions[index][: fields.captions] for index in indices)
+    told = DataInfo(
+        name=split.dataset, split=split.split, fingerprint=fingerprint_with(images, repr(captions).encode())
+    )
+    drawn = Drawn(images, told, split.official, len(split.images) == split.official, split.is_sample)
+    task = Retrieval(captions, tuple(images.sample_ids))
+    return ZeroShotPlan(job, encoder, fields.execution, fields.protocol(split.dataset), drawn, task)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Finding each picture's caption and each caption's picture (see ``benchmarks.zeroshot.plan.Task``).
+
+    Attributes:
+        captions: of each of the N pictures.
+        sample_ids: of the pictures.
+    """
+
+    captions: tuple[tuple[str, ...], ...]
+    sample_ids: tuple[str, ...]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """All captions, picture by picture."""
+        return list(chain.from_iterable(self.captions))
+
+    def score(self, images: Vectors, texts: Vectors) -> Scores:
+        """Recalls at 1, 5 and 10 both ways; a sample is a picture with the ranks of its captions."""
+        import pandas as pd
+
+        sizes = np.array([len(own) for own in self.captions])
+        by_image, by_text = ranks(images, texts, np.repeat(np.arange(len(sizes)), sizes))
+        samples = pd.DataFrame(
+            {
+                "sample_id": self.sample_ids,
+                "i2t_rank": by_image,
+                "t2i_ranks": np.split(by_text, np.cumsum(sizes)[:-1]),
+            }
+        )
+        return Scores(recalls(by_image, by_text, sizes), {}, samples)
+
+
+def recalls(by_image: Places, by_text: Places, sizes: Places) -> dict[str, Metric]:
+    """``i2t_r1`` to ``t2i_r10`` with their intervals over pictures.
+
+    Args:
+        by_image: (N,) place of each picture's first own caption.
+        by_text: (T,) place of each caption's picture, captions of a picture together.
+        sizes: (N,) captions of each picture.
+    """
+    found = {}
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    for k in RECALLS:
+        hits = int((by_image <= k).sum())
+        found[f"i2t_r{k}"] = metric(100 * hits / len(sizes), bootstrap_share(hits, len(sizes)), len(sizes))
+        own_hits = np.bincount(owner, weights=by_text <= k, minlength=len(sizes))
+        share = 100 * float(own_hits.sum()) / len(by_text)
+        found[f"t2i_r{k}"] = metric(share, bootstrap_ratio(own_hits, sizes), len(by_text))
+    return found
