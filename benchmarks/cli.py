@@ -28,7 +28,7 @@ from benchmarks.commands.options import (
     messages,
     say,
 )
-from benchmarks.errors import BenchError, OptionError
+from benchmarks.errors import BenchError, DataError, OptionError
 
 if TYPE_CHECKING:
     from benchmarks.engine.launch import Launcher
@@ -47,18 +47,25 @@ app.add_typer(cache.app, name="cache")
 
 
 @app.command(name="list")
-def list_suite(data_root: DataOption = None) -> None:
+def list_suite(
+    data_root: DataOption = None,
+    checkpoints: Annotated[
+        bool,
+        typer.Option("--checkpoints", help="Show the published checkpoints instead: which rows can be reproduced."),
+    ] = False,
+) -> None:
     """Show the whole suite: what each benchmark fills, and whether its data is there."""
-    from benchmarks.display import suite_table
+    from benchmarks.display import published_table, suite_table
 
-    console.print(suite_table(data_root))
+    console.print(published_table() if checkpoints else suite_table(data_root))
 
 
 @app.command()
 def run(
     benchmarks: Annotated[list[str], typer.Argument(help="Benchmarks or groups; see `bench list`.")],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Checkpoint file or exported folder. Default: a tiny random one.")
+        Path | None,
+        typer.Option(help="File, exported folder, or name (`bench list --checkpoints`). Default: a tiny random one."),
     ] = None,
     row: Annotated[
         str | None, typer.Option(help="Row of the paper it stands for: METHOD[@EPOCHS], e.g. SLIP@25.")
@@ -89,19 +96,28 @@ def run(
     Without --data-root a small generated sample is used, without --checkpoint a tiny random one; such runs show that
     the chain works and say nothing about a method.
     """
-    from benchmarks.checkpoints import ensure_tiny
+    from benchmarks.checkpoints import ensure_tiny, resolve
     from benchmarks.data.sample import ensure
+    from benchmarks.display import bytes_progress
     from benchmarks.run import Job
-    from benchmarks.selection import select
+    from benchmarks.selection import overrides_of, select
+    from benchmarks.suite import asked_by_name
 
     if checkpoint is None:
         checkpoint = ensure_tiny()
         say(f"no --checkpoint: taking the embedded tiny random one ({checkpoint})")
+    checkpoint = resolve(checkpoint, say, bytes_progress)
     if data_root is None:
         data_root, quick = ensure(), True
         say(f"no --data-root: taking the generated sample data ({data_root}), quick settings")
-    given = {"--pictures": bool(pictures), "--prompts": prompts is not None, "--launcher": launcher != "none"}
+    given = {
+        "--pictures": bool(pictures),
+        "--prompts": prompts is not None,
+        "--launcher": launcher != "none",
+        "--seed": bool(seed),
+    }
     chosen = select(benchmarks, checkpoint, tower, data_root, [option for option, told in given.items() if told], say)
+    overrides = overrides_of(chosen, override or [], asked_by_name(benchmarks))
     jobs = [
         Job(
             benchmark=benchmark,
@@ -112,18 +128,18 @@ def run(
             image_heads=image_heads,
             text_heads=text_heads,
             quick_gelu=quick_gelu,
-            seed=seed,
+            seed=seed if "--seed" in benchmark.takes else 0,
             device=device,
             limit=limit,
             quick=quick,
             pictures=pictures,
             prompts=prompts if "--prompts" in benchmark.takes else None,
-            overrides=tuple(override or ()),
+            overrides=overrides[benchmark.id],
         )
         for benchmark in chosen
     ]
     if _is_main_of(jobs, launcher, nproc):
-        _run_jobs(jobs, out, existing)
+        _run_jobs(jobs, out, existing, asked_by_name(benchmarks))
 
 
 def _is_main_of(jobs: list["Job"], launcher: "Launcher", nproc: int | None) -> bool:
@@ -138,23 +154,40 @@ def _is_main_of(jobs: list["Job"], launcher: "Launcher", nproc: int | None) -> b
         return True
     from benchmarks.zeroshot.share import encode_shares
 
-    return encode_shares(jobs, launcher, working_progress)
+    return encode_shares([job for job in jobs if "--launcher" in job.benchmark.takes], launcher, working_progress)
 
 
-def _run_jobs(jobs: list["Job"], out: Path, existing: "Existing") -> list["Record"]:
-    """Run ``jobs`` one after the other and print each result as it comes."""
+def _run_jobs(
+    jobs: list["Job"], out: Path, existing: "Existing", by_name: frozenset[str] = frozenset()
+) -> list["Record"]:
+    """Run ``jobs`` one after the other and print each result as it comes.
+
+    Damaged data of one that only a group asked for does not keep the others from running.
+
+    Raises:
+        BenchError: a job cannot run; if only data of a group's jobs are damaged, after all others were run.
+    """
     from benchmarks.display import result_line, working_progress
     from benchmarks.records import Store
     from benchmarks.run import Session
 
     session = Session(Store(out), existing, say, working_progress)
     session.prepare(jobs)
-    records = []
+    records, unusable = [], []
     for job in jobs:
-        record = session.run(job)
+        try:
+            record = session.run(job)
+        except DataError as error:
+            if job.benchmark.id in by_name or len(jobs) == 1:
+                raise
+            say(f"{job.benchmark.id}: {error}; skipped")
+            unusable.append(job.benchmark.id)
+            continue
         if record is not None:
             records.append(record)
             console.print(result_line(record), highlight=False, soft_wrap=True)
+    if unusable:
+        raise DataError(f"{', '.join(unusable)}: could not run for their data; the lines above say why")
     return records
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
     from benchmarks.checkpoints import Inspection, LoadReport
-    from benchmarks.data.download import ByteProgress
     from benchmarks.data.verify import Progress as Report
+    from benchmarks.download import ByteProgress
     from benchmarks.records import Record
     from benchmarks.suite import Benchmark
     from benchmarks.zeroshot.embeddings import Entry
@@ -45,6 +45,20 @@ def _data_state(benchmark: "Benchmark", data_root: Path | None) -> str:
     from benchmarks.data.catalogue import DATA_SETS
 
     return "sample" if data_root is None else DATA_SETS[benchmark.dataset].state(data_root)
+
+
+def published_table() -> Table:
+    """Every published checkpoint that the tables need: its row, how it is got, or why it cannot be."""
+    from benchmarks.checkpoints.registry import ENTRIES, tables_of
+
+    table = Table(title="Published checkpoints: bench run ... --checkpoint NAME")
+    for heading in ("name", "family", "row of the paper", "tables", "state", "where, or how to get it"):
+        table.add_column(heading, no_wrap=heading == "name")
+    for entry in ENTRIES:
+        tables = ", ".join(map(str, tables_of(entry)))
+        where = entry.address or entry.how
+        table.add_row(*map(Text, (entry.name, entry.family, entry.row or "", tables, entry.state, where)))
+    return table
 
 
 def data_table(data_root: Path | None) -> Table:

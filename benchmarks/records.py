@@ -187,13 +187,13 @@ class Record(_Part):
         return self
 
 
-def status_of(*, sample: bool, quick: bool, limit: int | None, complete: bool) -> Status:
+def status_of(*, sample: bool, quick: bool, limited: bool, complete: bool) -> Status:
     """How far a run is from the paper's setting; the first reason that applies.
 
     Args:
         sample: the data is the generated sample, not the benchmark's own.
         quick: the run was shortened.
-        limit: number of images the user asked to score, or None.
+        limited: the user asked to leave images out.
         complete: every split that the run reads, for training too, holds the official number of images.
 
     Returns:
@@ -203,7 +203,7 @@ def status_of(*, sample: bool, quick: bool, limit: int | None, complete: bool) -
         return "sample"
     if quick:
         return "quick"
-    if limit is not None:
+    if limited:
         return "limited"
     return "full" if complete else "partial"
 

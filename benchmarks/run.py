@@ -165,7 +165,7 @@ class Session:
         status = status_of(
             sample=plan.is_sample,
             quick=job.quick,
-            limit=job.limit,
+            limited=job.limit is not None or (plan.complete and plan.expected < plan.official),
             complete=plan.complete,
         )
         run_id = make_run_id(

@@ -1,5 +1,6 @@
 """From the names a user asks for to the benchmarks that can run: what a group cannot have is skipped, aloud."""
 
+import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,10 +32,14 @@ def select(
         say: is told of every benchmark that is left out.
 
     Raises:
+        DataError: there is no such data root.
         OptionError: an unknown name; a benchmark asked for by name that this release cannot run; an option that none of
             the benchmarks takes; nothing is left.
         CheckpointError: the checkpoint cannot be read.
     """
+    from benchmarks.data.root import require_root
+
+    require_root(data_root)
     chosen, by_name = resolve(names), asked_by_name(names)
     for benchmark in chosen:
         if not benchmark.built and benchmark.id in by_name:
@@ -51,6 +56,40 @@ def select(
     for option in options:
         _require_taken(option, kept, by_name)
     return kept
+
+
+def overrides_of(
+    chosen: Sequence[Benchmark], overrides: Sequence[str], by_name: frozenset[str]
+) -> dict[str, tuple[str, ...]]:
+    """Which overrides each benchmark gets: those asked for by name all, those of a group the ones they have fields for.
+
+    Raises:
+        OptionError: an override that none of the benchmarks has a field for.
+    """
+    known = {benchmark.id: _field_names(benchmark) for benchmark in chosen} if overrides else {}
+    for override in overrides:
+        field = _field_of(override)
+        if not any(field in fields or benchmark_id in by_name for benchmark_id, fields in known.items()):
+            fields = ", ".join(sorted(set().union(*known.values())))
+            raise OptionError(f"-o {override}: no field {field} in any of these benchmarks; there are {fields}")
+    return {
+        benchmark.id: tuple(
+            override for override in overrides if benchmark.id in by_name or _field_of(override) in known[benchmark.id]
+        )
+        for benchmark in chosen
+    }
+
+
+def _field_of(override: str) -> str:
+    """The outermost field of ``section.field=value``."""
+    return override.partition("=")[0].partition(".")[0]
+
+
+def _field_names(benchmark: Benchmark) -> set[str]:
+    """The outermost fields of a benchmark's config."""
+    assert benchmark.fields is not None, f"{benchmark.id} is not built"
+    module, _, name = benchmark.fields.partition(":")
+    return set(getattr(importlib.import_module(module), name).model_fields)
 
 
 def _why_not(benchmark: Benchmark, data_root: Path) -> str:

@@ -45,6 +45,7 @@ class Benchmark:
         config: path inside ``mm_configs`` without the suffix, or None.
         default: ``module:function`` that tells the shipped protocol, as records of unchanged full runs carry it, from
             the benchmark; None when it is not built yet.
+        fields: ``module:class`` of the named fields that the config fills and ``-o`` changes; or None.
         takes: the options of `bench run` that act on it and not on every benchmark.
         together: ``module:function`` that does at once, for several jobs, what each would else do by itself; or None.
         note: what a reader of its numbers must know.
@@ -64,6 +65,7 @@ class Benchmark:
     runner: str | None = None
     config: str | None = None
     default: str | None = None
+    fields: str | None = None
     takes: frozenset[str] = frozenset()
     together: str | None = None
     note: str = ""
@@ -95,7 +97,8 @@ def _ade20k(head: str, title: str) -> Benchmark:
         runner="benchmarks.dense.segmentation",
         config=f"segmentation/ade20k_{head.replace('-', '_')}",
         default="benchmarks.dense.protocol:default_segmentation",
-        takes=frozenset({"--pictures"}),
+        fields="benchmarks.dense.protocol:SegmentationFields",
+        takes=frozenset({"--pictures", "--seed"}),
     )
 
 
@@ -116,6 +119,7 @@ def _retrieval(name: str, title: str, images: int, table2: str | None) -> Benchm
         runner="benchmarks.zeroshot.retrieval",
         config="zeroshot/retrieval",
         default="benchmarks.zeroshot.protocol:default_retrieval",
+        fields="benchmarks.zeroshot.protocol:RetrievalFields",
         takes=frozenset({"--launcher"}),
     )
 
@@ -147,6 +151,7 @@ def _zeroshot(
         runner="benchmarks.zeroshot.classification",
         config="zeroshot/classification",
         default="benchmarks.zeroshot.protocol:default_classification",
+        fields="benchmarks.zeroshot.protocol:ClassificationFields",
         takes=frozenset({"--prompts", "--launcher"}),
         together="benchmarks.zeroshot.classification:encode_prompts",
         note=note,

@@ -149,19 +149,19 @@ def test_names_that_look_alike_as_folders_stay_apart(one: str, other: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("sample", "quick", "limit", "complete", "status"),
+    ("sample", "quick", "limited", "complete", "status"),
     [
-        (True, True, 5, True, "sample"),
-        (False, True, 5, True, "quick"),
-        (False, False, 5, True, "limited"),
-        (False, False, None, False, "partial"),
-        (False, False, None, True, "full"),
+        (True, True, True, True, "sample"),
+        (False, True, True, True, "quick"),
+        (False, False, True, True, "limited"),
+        (False, False, False, False, "partial"),
+        (False, False, False, True, "full"),
     ],
 )
 def test_the_first_reason_gives_the_status(
-    sample: bool, quick: bool, limit: int | None, complete: bool, status: str
+    sample: bool, quick: bool, limited: bool, complete: bool, status: str
 ) -> None:
-    assert status_of(sample=sample, quick=quick, limit=limit, complete=complete) == status
+    assert status_of(sample=sample, quick=quick, limited=limited, complete=complete) == status
 
 
 # ---- validation

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.checkpoints import ensure_tiny, export_checkpoint
-from benchmarks.errors import BenchError, OptionError
-from benchmarks.selection import select
+from benchmarks.errors import BenchError, DataError, OptionError
+from benchmarks.selection import overrides_of, select
+from benchmarks.suite import asked_by_name, resolve
 
 
 @pytest.fixture
@@ -68,6 +69,7 @@ def test_an_unbuilt_benchmark_is_an_error_by_name_and_skipped_in_a_group(root: P
         (["zeroshot/mnist"], "--pictures"),
         (["flickr8k-retrieval"], "--prompts"),
         (["ade20k-linear"], "--launcher"),
+        (["zeroshot/mnist"], "--seed"),
         (["flickr8k-retrieval", "zeroshot/mnist"], "--prompts"),
     ],
 )
@@ -79,3 +81,29 @@ def test_an_option_that_would_do_nothing_is_refused(names: list[str], option: st
 def test_an_option_acts_on_those_of_a_group_that_take_it(root: Path) -> None:
     """Prompts for a whole table are no reason to refuse the retrieval in another group."""
     assert chosen(["table3"], root, "--prompts", "--launcher")[0]
+
+
+def test_a_missing_data_root_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such data folder"):
+        chosen(["table3"], tmp_path / "nowhere")
+
+
+def given(names: list[str], *overrides: str) -> dict[str, tuple[str, ...]]:
+    return overrides_of(resolve(names), overrides, asked_by_name(names))
+
+
+def test_an_override_goes_to_those_of_a_group_that_have_the_field() -> None:
+    """Table 2 has ImageNet, which has no captions."""
+    found = given(["table2"], "all_captions=True", "execution.workers=0")
+    assert found["imagenet-zeroshot"] == ("execution.workers=0",)
+    assert found["coco-retrieval"] == ("all_captions=True", "execution.workers=0")
+
+
+def test_an_override_is_given_to_what_is_asked_for_by_name_though_it_has_no_such_field() -> None:
+    """Its config then refuses it."""
+    assert given(["imagenet-zeroshot", "table2"], "all_captions=True")["imagenet-zeroshot"] == ("all_captions=True",)
+
+
+def test_an_override_for_nobody_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"-o nonsense=1: no field nonsense .* there are .*class_order"):
+        given(["table3"], "nonsense=1")

@@ -1,5 +1,6 @@
 """From what a file holds to the dual encoder's weights: unwrap, identify, rename, account for every key."""
 
+import argparse
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks.checkpoints.architecture import TextArchitecture, VitArchitecture
-from benchmarks.checkpoints.families import FAMILIES, HOW, Family, Tower
+from benchmarks.checkpoints.families import FAMILIES, UNSUPPORTED
+from benchmarks.checkpoints.family import HOW, Family, Tower
 from benchmarks.checkpoints.report import LoadReport, first_few
 from benchmarks.errors import CheckpointError
 
@@ -60,16 +62,37 @@ def _strip_module(state: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
-def identify(states: States, file: str, families: tuple[Family, ...] = FAMILIES) -> Family:
+def options_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The options that the training code stored in the file, as ``args.NAME=VALUE``; only texts and numbers."""
+    options = content.get("args")
+    if isinstance(options, argparse.Namespace):
+        options = vars(options)
+    if not isinstance(options, Mapping):
+        return ()
+    return tuple(f"args.{name}={value}" for name, value in options.items() if isinstance(value, str | int | float))
+
+
+def identify(
+    states: States, file: str, families: tuple[Family, ...] = FAMILIES, options: tuple[str, ...] = ()
+) -> Family:
     """The family whose marks the keys bear.
 
+    Args:
+        states: the state dicts of the file.
+        file: for messages.
+        families: among which to look.
+        options: of the training code, as :func:`options_of` gives them.
+
     Raises:
-        CheckpointError: no family, or more than one.
+        CheckpointError: no family, more than one, or a layout that is known and not evaluated.
     """
-    fitting = [family for family in families if family.fits(states.get(family.towers[0].container, ()))]
+    fitting = [family for family in families if family.fits((*states.get(family.towers[0].container, ()), *options))]
     if len(fitting) == 1:
         return fitting[0]
     keys = [key for state in states.values() for key in state]
+    for layout in UNSUPPORTED:
+        if not fitting and any(re.match(layout.mark, key) for key in keys):
+            raise CheckpointError(f"{file}: not supported: {layout.reason}")
     if fitting:
         raise CheckpointError(f"{file}: fits several families: {', '.join(family.title for family in fitting)}")
     known = ", ".join(family.title for family in families)
@@ -116,7 +139,7 @@ def convert(states: States, family: Family, tower: Tower, image_only: bool = Fal
             target, how = named
             if how:
                 report.reshaped.append((key, tuple(value.shape), how))
-                value = HOW[how](value)
+                value = HOW[how].apply(value)
             tensors[target], origin[target] = value, key
             report.matched.append(key)
     for name, state in states.items():

@@ -13,13 +13,16 @@ from benchmarks.checkpoints.convert import (
     States,
     convert,
     identify,
+    options_of,
     text_architecture,
     unwrap,
     vision_architecture,
 )
-from benchmarks.checkpoints.families import Family, Tower, family_title
+from benchmarks.checkpoints.families import TIMM_VIT, family_named, family_title
+from benchmarks.checkpoints.family import Family, Tower
 from benchmarks.checkpoints.metadata import Embedded, Source, read_embedded
 from benchmarks.checkpoints.open_clip_config import OPEN_CLIP_CONFIG, OpenClipConfig, read_open_clip_config
+from benchmarks.checkpoints.published import Known, recognise
 from benchmarks.checkpoints.read import CheckpointFile, read_checkpoint
 from benchmarks.errors import CheckpointError
 
@@ -32,11 +35,12 @@ class CheckpointInfo:
     """What is known of a checkpoint beside its weights.
 
     Attributes:
-        name: for records and tables: from embedded metadata, else the file's name without suffix.
+        name: for records and tables: from embedded metadata, else the registry's, else the file's name without suffix.
         path: the file that was read.
         sha256: of that file, 64 hexadecimal digits.
         family: name of the family that the weights come from.
-        layout: name of the family whose keys the file bears; differs from ``family`` for our own files.
+        layout: name of the family whose keys the file bears; differs from ``family`` for our own files, and for plain
+            ViT state dicts that the registry knows.
         title: of the family, for people.
         tower: the tower taken, ``online`` or ``ema``.
         towers: the towers that the file holds.
@@ -46,7 +50,7 @@ class CheckpointInfo:
         has_text: whether the file holds a text side.
         preprocessing: of the pictures.
         training: how the weights were made, from embedded metadata.
-        row: row of the paper's tables, from embedded metadata, ``METHOD[@EPOCHS]``.
+        row: row of the paper's tables, from embedded metadata or the registry, ``METHOD[@EPOCHS]``.
         source: the file that an exported file was made from.
         notes: what was assumed because the file cannot tell it.
     """
@@ -84,6 +88,7 @@ class Opened:
         family: whose keys it bears.
         tower: the tower asked for.
         embedded: the metadata of our own files.
+        known: what the registry says of the file, if it is a published one.
         config: what lies beside the weights of a family that has such a file.
         quick_gelu: the activation that the user told.
     """
@@ -93,13 +98,20 @@ class Opened:
     family: Family
     tower: Tower
     embedded: Embedded | None
+    known: Known | None = None
     config: OpenClipConfig | None = None
     quick_gelu: bool | None = None
 
     @property
+    def origin(self) -> Family:
+        """The family that the weights come from, as far as the file or the registry tells: its settings count."""
+        named = family_named(self.known.entry.family) if self.known else None
+        return named or self.family
+
+    @property
     def title(self) -> str:
         """The title of the family that the weights come from."""
-        return family_title(self.embedded.family) if self.embedded else self.family.title
+        return family_title(self.embedded.family) if self.embedded else self.origin.title
 
     @property
     def label(self) -> str:
@@ -116,12 +128,12 @@ class Opened:
         Raises:
             CheckpointError: ``told`` does not fit, or the metadata or the config contradict the weights.
         """
-        found = vision_architecture(converted, self.family, 1, self.label)
+        found = vision_architecture(converted, self.origin, 1, self.label)
         stated = self.embedded.architecture if self.embedded else None
         if stated:
             settings = {name: getattr(stated, name) for name in ("heads", "norm_eps", "quick_gelu", "pre_norm")}
             self._confirm(stated == replace(found, **settings), "image")
-        published = {found.width: self.config.image_heads(found)} if self.config else self.family.image_heads
+        published = {found.width: self.config.image_heads(found)} if self.config else self.origin.image_heads
         heads = self._heads("image", found.width, told, stated.heads if stated else None, published)
         settled = stated or found
         return replace(settled, heads=heads, quick_gelu=self._activation("image", settled.quick_gelu))
@@ -195,11 +207,12 @@ class Opened:
     def info(self, vision: VitArchitecture, text: TextArchitecture | None) -> CheckpointInfo:
         """All that is known, with the architectures as settled."""
         embedded, family = self.embedded, self.family
+        entry = self.known.entry if self.known else None
         return CheckpointInfo(
-            name=embedded.name if embedded else self.file.path.stem,
+            name=embedded.name if embedded else entry.name if entry else self.file.path.stem,
             path=self.file.path,
             sha256=self.file.sha256,
-            family=embedded.family if embedded else family.name,
+            family=embedded.family if embedded else self.origin.name,
             layout=family.name,
             title=self.title,
             tower=self.tower.name,
@@ -210,16 +223,16 @@ class Opened:
             has_text=family.has_text,
             preprocessing=self._preprocessing(vision.image_size),
             training=embedded.training if embedded else None,
-            row=embedded.row if embedded else None,
+            row=embedded.row if embedded else entry.row if entry else None,
             source=embedded.source if embedded else None,
-            notes=() if embedded else (*family.notes, *self._activation_notes()),
+            notes=() if embedded else (*self.origin.notes, *self._activation_notes(), *self._registry_notes()),
         )
 
     def _preprocessing(self, image_size: int) -> Preprocessing:
         """Of pictures for a tower made for this size: stated in the file, else beside it, else the family's."""
         if self.embedded:
             return self.embedded.preprocessing
-        usual = self.family.preprocessing.at(image_size)
+        usual = self.origin.preprocessing.at(image_size)
         return self.config.preprocessing(usual) if self.config else usual
 
     def _activation_notes(self) -> tuple[str, ...]:
@@ -234,6 +247,10 @@ class Opened:
             notes.append(f"{OPEN_CLIP_CONFIG} says {says}, but the other activation was told")
         return tuple(notes)
 
+    def _registry_notes(self) -> tuple[str, ...]:
+        """What the registry says beside the settings."""
+        return tuple(filter(None, (self.known.evidence, self.known.entry.note))) if self.known else ()
+
 
 def open_checkpoint(path: str | Path, tower: str | None, quick_gelu: bool | None = None) -> Opened:
     """Read and identify a file, and pick the tower: ``tower``, or the family's default.
@@ -241,11 +258,15 @@ def open_checkpoint(path: str | Path, tower: str | None, quick_gelu: bool | None
     ``quick_gelu`` is the activation as the user told it.
 
     Raises:
-        CheckpointError: it cannot be read safely, its layout is unknown, or it lacks the tower.
+        CheckpointError: it cannot be read safely, its layout is unknown or not that of the published file that it is
+            kept as, or it lacks the tower.
     """
     file = read_checkpoint(Path(path))
+    known = recognise(file.path, file.sha256)
     states = unwrap(file.content, str(file.path))
-    family = identify(states, str(file.path))
+    family = identify(states, str(file.path), options=options_of(file.content))
+    if known:
+        _require_layout(known, family, file.path)
     embedded = read_embedded(file.metadata, str(file.path))
     if family.needs_metadata and embedded is None:
         raise CheckpointError(
@@ -262,7 +283,17 @@ def open_checkpoint(path: str | Path, tower: str | None, quick_gelu: bool | None
     declared = {each.name: each for each in family.towers}
     picked = replace(declared.get(chosen, family.towers[0]), name=chosen)
     config = read_open_clip_config(file.path.parent) if family.reads_config and not embedded else None
-    return Opened(file, states, family, picked, embedded, config, quick_gelu)
+    return Opened(file, states, family, picked, embedded, known, config, quick_gelu)
+
+
+def _require_layout(known: Known, layout: Family, path: Path) -> None:
+    """Refuse a file that has another layout than what it is kept as: a page or a file of another name was saved."""
+    published = family_named(known.entry.family)
+    if published and layout is not published and not (published.bare and layout is TIMM_VIT):
+        raise CheckpointError(
+            f"{path}: is kept as {known.entry.name}, but has the layout of {layout.title}, not of {published.title}; "
+            "remove it, and get the right file"
+        )
 
 
 def _tower_names(family: Family, embedded: Embedded | None, states: States) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from torch import nn
 from benchmarks.checkpoints.architecture import TextArchitecture, VitArchitecture
 from benchmarks.checkpoints.dual_encoder import layout_dual_encoder
 from benchmarks.checkpoints.export import save_dual_encoder
-from benchmarks.checkpoints.families import DUAL_ENCODER, IMAGENET
+from benchmarks.checkpoints.families import DUAL_ENCODER
 from benchmarks.checkpoints.metadata import Embedded
+from benchmarks.checkpoints.settings import IMAGENET
 from benchmarks.files import cache_folder
 
 FILE_NAME = "tiny-random-v1.safetensors"

@@ -20,17 +20,19 @@ app = typer.Typer(help="Look into a checkpoint, or write it in another form.", n
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="Checkpoint file or exported folder.")],
+    path: Annotated[Path, typer.Argument(help="Checkpoint file, exported folder, or name.")],
     tower: TowerOption = None,
     image_heads: ImageHeadsOption = None,
     text_heads: TextHeadsOption = None,
     quick_gelu: QuickGeluOption = None,
 ) -> None:
     """Show what a checkpoint is and what of it would be loaded. Nothing in it is executed."""
-    from benchmarks.checkpoints import inspect_checkpoint
-    from benchmarks.display import inspection_tables
+    from benchmarks.checkpoints import inspect_checkpoint, resolve
+    from benchmarks.display import bytes_progress, inspection_tables
 
-    for part in inspection_tables(inspect_checkpoint(path, tower, image_heads, text_heads, quick_gelu)):
+    for part in inspection_tables(
+        inspect_checkpoint(resolve(path, say, bytes_progress), tower, image_heads, text_heads, quick_gelu)
+    ):
         console.print(part)
 
 
@@ -53,7 +55,8 @@ def export(
     ] = False,
 ) -> None:
     """Write a checkpoint as safetensors that plain open_clip or timm can load, or as DetailCLIP's code has it."""
-    from benchmarks.checkpoints import export_checkpoint, relocate_export
+    from benchmarks.checkpoints import export_checkpoint, relocate_export, resolve
+    from benchmarks.display import bytes_progress
 
     if relocate:
         relocate_export(path)
@@ -61,6 +64,7 @@ def export(
         return
     if to is None:
         raise OptionError("--to: choose open_clip, backbone or released")
+    path = resolve(path, say, bytes_progress)
     if to == "released":
         told = {"--tower": tower, "--image-heads": image_heads, "--text-heads": text_heads, "--quick-gelu": quick_gelu}
         written = _export_released(path, out or Path(f"{path.stem}-released.pt"), told)

@@ -118,17 +118,6 @@ def used_by(name: str) -> tuple[str, ...]:
     return tuple(benchmark.id for benchmark in BENCHMARKS if benchmark.dataset == name)
 
 
-_COCO = "http://images.cocodataset.org"
-_FURTHER: Mapping[str, tuple[Download, ...]] = {
-    "coco": (
-        Download(f"{_COCO}/zips/val2017.zip", "val2017.zip"),
-        Download(f"{_COCO}/zips/train2017.zip", "train2017.zip"),
-        Download(f"{_COCO}/annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip"),
-    ),
-}
-"""What a data set has besides what its own registry needs: COCO's detection."""
-
-
 def _ade20k() -> DataSet:
     """ADE20K, which has no registry of its own."""
     return DataSet(
@@ -152,38 +141,38 @@ def _ade20k() -> DataSet:
 
 def _classification(declared: ClassificationDataSet) -> DataSet:
     """A classification set as the command line sees it."""
-    return DataSet(
-        name=declared.name,
-        title=declared.title,
-        splits=declared.splits,
-        checked=(declared.default_split,),
-        layout=declared.layout,
-        homepage=declared.homepage,
-        licence=declared.licence,
-        downloads=declared.downloads,
-        by_hand=declared.by_hand,
-        inspect=partial(inspect_classification, declared),
-        state=lambda data_root: declared.presence.state(data_root, declared.name),
-        further=_FURTHER.get(declared.name, ()),
-        note=declared.note,
-    )
+    inspect = partial(inspect_classification, declared)
+    return _declared(declared, declared.splits, declared.default_split, inspect)
 
 
 def _retrieval(declared: RetrievalDataSet) -> DataSet:
     """A retrieval set as the command line sees it."""
+    return _declared(
+        declared, {SPLIT: declared.official}, SPLIT, partial(inspect_retrieval, declared), declared.further
+    )
+
+
+def _declared(
+    declared: ClassificationDataSet | RetrievalDataSet,
+    splits: Mapping[str, int],
+    checked: str,
+    inspect: Inspector,
+    further: tuple[Download, ...] = (),
+) -> DataSet:
+    """What a declaration of any kind tells."""
     return DataSet(
         name=declared.name,
         title=declared.title,
-        splits={SPLIT: declared.official},
-        checked=(SPLIT,),
+        splits=splits,
+        checked=(checked,),
         layout=declared.layout,
         homepage=declared.homepage,
         licence=declared.licence,
         downloads=declared.downloads,
         by_hand=declared.by_hand,
-        inspect=partial(inspect_retrieval, declared),
+        inspect=inspect,
         state=lambda data_root: declared.presence.state(data_root, declared.name),
-        further=_FURTHER.get(declared.name, ()),
+        further=further,
         note=declared.note,
     )
 

@@ -39,6 +39,7 @@ class RetrievalDataSet:
         downloads: files that may be fetched. Each is put where its ``filename`` says, a path beneath the data set's
             folder, and an archive is unpacked in the folder in which it then lies.
         by_hand: how to get what cannot be downloaded; empty if all can.
+        further: files that may be fetched when they are named: other parts of the data set.
         note: what is done where publications differ.
     """
 
@@ -54,6 +55,7 @@ class RetrievalDataSet:
     licence: str
     downloads: tuple[Download, ...]
     by_hand: str
+    further: tuple[Download, ...] = ()
     note: str = ""
 
 
@@ -65,8 +67,9 @@ class RetrievalSplit:
         dataset: name of the data set.
         split: name of the split.
         images: N pictures in the order of Karpathy's file; a picture is called as in that file, without the suffix.
-        captions: all captions of each picture, none of them blank; COCO has up to seven.
+        captions: all captions of each picture, none of them blank; COCO has up to six.
         official: published number of pictures; of a generated sample the number that was generated.
+        official_captions: the same of captions.
         is_sample: whether the pictures are generated.
     """
 
@@ -75,12 +78,14 @@ class RetrievalSplit:
     images: Images
     captions: tuple[tuple[str, ...], ...]
     official: int
+    official_captions: int
     is_sample: bool
 
     @property
     def complete(self) -> bool:
-        """Whether no picture of the split is missing."""
-        return len(self.images) == self.official
+        """Whether no picture and no caption of the split is missing."""
+        captions = sum(len(own) for own in self.captions)
+        return (len(self.images), captions) == (self.official, self.official_captions)
 
 
 def load_split(data_root: Path, dataset: str, progress: Progress | None = None) -> RetrievalSplit:
@@ -120,8 +125,10 @@ def load_split(data_root: Path, dataset: str, progress: Progress | None = None) 
         progress,
         sample_ids=[_sample_id(image) for image in found],
     )
-    official = len(described) if sample else declared.official
-    return RetrievalSplit(declared.name, SPLIT, images, tuple(image.captions for image in found), official, sample)
+    captions = tuple(image.captions for image in found)
+    published = (declared.official, declared.captions)
+    official = (len(described), sum(len(image.captions) for image in described)) if sample else published
+    return RetrievalSplit(declared.name, SPLIT, images, captions, *official, is_sample=sample)
 
 
 def annotation_file(folder: Path, declared: RetrievalDataSet) -> Path:
@@ -189,6 +196,8 @@ def _in_coco(path: str) -> tuple[str, ...]:
     return (path, f"val2017/{renamed[1]}", f"train2017/{renamed[1]}") if renamed else (path,)
 
 
+_COCO = "http://images.cocodataset.org"
+
 _DECLARED = (
     RetrievalDataSet(
         name="flickr30k",
@@ -234,11 +243,9 @@ _DECLARED = (
         places=_in_coco,
         layout="val2014/COCO_val2014_<number>.jpg (or val2017/ and train2017/) and annotations/dataset_coco.json",
         presence=Presence(
-            ("annotations/dataset_coco.json|dataset_coco.json",),
+            ("annotations/dataset_coco.json",),
             {"val2014": 40_504},
-            instead=Presence(
-                ("annotations/dataset_coco.json|dataset_coco.json",), {"val2017": 5_000, "train2017": 118_287}
-            ),
+            instead=Presence(("annotations/dataset_coco.json",), {"val2017": 5_000, "train2017": 118_287}),
         ),
         homepage="https://cocodataset.org",
         licence="captions CC BY 4.0; pictures belong to their Flickr authors, each under its own licence",
@@ -247,6 +254,11 @@ _DECLARED = (
             Download(
                 "http://images.cocodataset.org/zips/val2014.zip", "val2014.zip", md5="a3d79f5ed8d289b7a7554ce06a5782b3"
             ),
+        ),
+        further=(
+            Download(f"{_COCO}/zips/val2017.zip", "val2017.zip"),
+            Download(f"{_COCO}/zips/train2017.zip", "train2017.zip"),
+            Download(f"{_COCO}/annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip"),
         ),
         by_hand="",
         note="a picture of val2014 is also found under its name of 2017 in val2017 and train2017",

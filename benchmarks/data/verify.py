@@ -55,6 +55,7 @@ class Verified(NamedTuple):
 
     size: int
     mtime_ns: int
+    ctime_ns: int
     sha256: str
     width: int
     height: int
@@ -84,7 +85,7 @@ def verify(folder: Path, items: Sequence[Item], name: str, progress: Progress | 
     cache = _cache_file(folder, name)
     known = _load(cache)
     stamps = {item.path: _stamp(folder, item.path) for item in items}
-    found = {path: known[path] for path, stamp in stamps.items() if path in known and known[path][:2] == stamp}
+    found = {path: known[path] for path, stamp in stamps.items() if path in known and known[path][:3] == stamp}
     report = progress or (lambda done, total: None)
     report(len(found), len(items))
     todo = [item for item in items if item.path not in found]
@@ -105,7 +106,7 @@ def _message(folder: Path, defects: dict[str, str]) -> str:
 def _read_all(
     folder: Path,
     items: Sequence[Item],
-    stamps: dict[str, tuple[int, int]],
+    stamps: dict[str, tuple[int, int, int]],
     found: dict[str, Verified],
     cache: Path,
     report: Progress,
@@ -154,7 +155,7 @@ def _strict_decoding() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
-def _read(folder: Path, item: Item, stamp: tuple[int, int]) -> Verified | _Defect:
+def _read(folder: Path, item: Item, stamp: tuple[int, int, int]) -> Verified | _Defect:
     """Read one file whole. The content is read once and both hashed and decoded."""
     from PIL import Image, UnidentifiedImageError
 
@@ -189,15 +190,15 @@ def upright_size(image: "Image.Image") -> tuple[int, int]:
     return (height, width) if rotated else (width, height)
 
 
-def _stamp(folder: Path, path: str) -> tuple[int, int]:
-    """Size in bytes and time of modification in nanoseconds, taken before the file is read."""
+def _stamp(folder: Path, path: str) -> tuple[int, int, int]:
+    """Size in bytes, and times of modification and of the last change of any kind in nanoseconds, before it is read."""
     try:
         status = os.stat(f"{folder}/{path}")  # noqa: PTH116 - tens of thousands of Path objects would cost more than the calls
     except OSError as error:
         raise DataError(
             f"{folder / path}: cannot be read ({error.strerror}); put the original file in its place"
         ) from None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _cache_file(folder: Path, name: str) -> Path:

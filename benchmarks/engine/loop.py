@@ -54,7 +54,7 @@ class ResumableIterLoop(BaseLoop):
         try:
             yield from self.dataloader
         except BenchError as error:
-            raise type(error)(_own_line(error)) from error
+            raise type(error)(own_line(error)) from error
 
     def _run_iteration(self, batch: Any) -> None:
         self.runner.call_hook("before_train_iter", batch_idx=self.iter, data_batch=batch)
@@ -63,7 +63,7 @@ class ResumableIterLoop(BaseLoop):
         self.iter += 1
 
 
-def _own_line(error: BenchError) -> str:
+def own_line(error: BenchError) -> str:
     """The message as it was raised: PyTorch puts a worker's whole traceback into it, which ends with the message."""
     kind, message = type(error), str(error)
     if not message.startswith(f"Caught {kind.__name__} in DataLoader worker process"):

@@ -124,7 +124,8 @@ def validated(name: str, schema: type[Schema], fields: Mapping[str, Any]) -> Sch
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         known = ", ".join(sorted(_section(schema, first["loc"]).model_fields))
-        raise OptionError(f"{name}: field {field}: {first['msg']} (fields: {known})") from error
+        reason = "there is no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise OptionError(f"{name}: field {field}: {reason} (fields: {known})") from error
 
 
 def _section(schema: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

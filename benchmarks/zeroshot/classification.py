@@ -17,6 +17,7 @@ from benchmarks.statistics import bootstrap_mean_per_class, bootstrap_share, mea
 from benchmarks.zeroshot.encoder import Encoder
 from benchmarks.zeroshot.plan import Drawn, Scores, Vectors, ZeroShotPlan, draw, fingerprint_with, metric, open_for
 from benchmarks.zeroshot.protocol import ClassificationFields
+from benchmarks.zeroshot.ranks import Distinct
 from benchmarks.zeroshot.text import all_prompts, class_weights
 
 Labels = npt.NDArray[np.int64]
@@ -31,8 +32,7 @@ def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
     Raises:
         BenchError: one of them cannot be used.
     """
-    assert job.benchmark.config is not None
-    fields = load_protocol(job.benchmark.config, ClassificationFields, job.quick, job.overrides)
+    fields = _fields(job)
     dataset, vocabulary = job.benchmark.dataset, _vocabulary(job)
     encoder = open_for(job)
     split = load_split(job.data_root, dataset, vocabulary, fields.split, fields.class_order, progress)
@@ -40,7 +40,7 @@ def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
     images, labels = subset(split.images, indices), split.labels[list(indices)]
     told = DataInfo(name=dataset, split=split.split, fingerprint=fingerprint_with(images, labels.tobytes()))
     drawn = Drawn(images, told, split.official, split.complete, split.is_sample)
-    task = Classification(vocabulary, labels, tuple(images.sample_ids))
+    task = Classification(vocabulary, labels, tuple(images.sample_ids), keyed=fields.keeps_order(dataset, vocabulary))
     return ZeroShotPlan(job, encoder, fields.execution, fields.protocol(dataset, vocabulary), drawn, task)
 
 
@@ -50,12 +50,20 @@ def encode_prompts(jobs: Sequence[Job], working: Working) -> None:
     Raises:
         BenchError: a checkpoint cannot be used, or the user's prompts do not fit a data set.
     """
+    for job in jobs:
+        _fields(job)  # a wrong override is cheap to find, and texts are not
     texts: dict[Encoder, list[str]] = {}
     for job in jobs:
         texts.setdefault(open_for(job), []).extend(all_prompts(_vocabulary(job))[0])
+    what = f"prompts of {len(jobs)} data sets"
     for encoder, prompts in texts.items():
-        with working("prompts of all data sets") as report:
-            encoder.remember(prompts, report)
+        with working(what) as report:
+            encoder.remember(prompts, report, what)
+
+
+def _fields(job: Job) -> ClassificationFields:
+    assert job.benchmark.config is not None
+    return load_protocol(job.benchmark.config, ClassificationFields, job.quick, job.overrides)
 
 
 def _vocabulary(job: Job) -> Vocabulary:
@@ -71,11 +79,13 @@ class Classification:
         vocabulary: names and templates.
         labels: (N,) the true class of each picture.
         sample_ids: of the pictures.
+        keyed: labels are places in the vocabulary, so that its keys name the pictures' own classes.
     """
 
     vocabulary: Vocabulary
     labels: Labels
     sample_ids: tuple[str, ...]
+    keyed: bool = True
 
     @property
     def texts(self) -> Sequence[str]:
@@ -115,7 +125,7 @@ class Classification:
     def _by_name(self, right: Labels, present: Labels) -> dict[str, float | None]:
         """Percent of each class's pictures; None for a class without any. Names repeat (ImageNet), keys do not."""
         labels = [
-            names[0] if names[0] == key else f"{key} {names[0]}"
+            names[0] if names[0] == key or not self.keyed else f"{key} {names[0]}"
             for key, names in zip(self.vocabulary.keys, self.vocabulary.names, strict=True)
         ]
         return {
@@ -147,10 +157,10 @@ def predict(images: Vectors, weights: Vectors, labels: Labels) -> Predictions:
         weights: (C, D) unit vectors of the classes, C of 2 or more.
         labels: (N,) true classes.
     """
-    columns = torch.from_numpy(weights).T
+    classes = Distinct(weights)  # ImageNet has two names twice
     predicted, rank, margin = [], [], []
     for start in range(0, len(images), _BLOCK):
-        scores = (torch.from_numpy(np.array(images[start : start + _BLOCK])) @ columns).numpy()
+        scores = classes.similarities(torch.from_numpy(np.array(images[start : start + _BLOCK])))
         truth = labels[start : start + _BLOCK, None]
         own = np.take_along_axis(scores, truth, axis=1)
         earlier = np.arange(scores.shape[1]) < truth

@@ -226,7 +226,7 @@ class EmbeddingStore:
                 if len(whole) < len(files):
                     return
                 self._join(whole)
-            for file in self.folder.glob("*-*-*.npy"):
+            for file in self.folder.glob("[0-9]*-*-*.npy"):
                 file.unlink(missing_ok=True)
 
     def _join(self, files: list[Path]) -> None:

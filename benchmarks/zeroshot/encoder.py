@@ -224,9 +224,9 @@ class Encoder:
         try:
             yield from loader
         except BenchError as error:
-            from benchmarks.engine.loop import _own_line
+            from benchmarks.engine.loop import own_line
 
-            raise type(error)(_own_line(error)) from error
+            raise type(error)(own_line(error)) from error
 
     @torch.inference_mode()
     def _embed(self, pixels: Tensor) -> Tensor:

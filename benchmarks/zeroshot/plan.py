@@ -1,6 +1,7 @@
 """What the zero-shot benchmarks share: encode pictures and texts once, let the task score them, report."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 from benchmarks.data.images import Images
 from benchmarks.engine.device import choose_device, describe, peak_memory
-from benchmarks.errors import CheckpointError, OptionError
+from benchmarks.errors import CheckpointError
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
 from benchmarks.run import Job, Outcome, Working, checkpoint_info
 from benchmarks.statistics import Interval
@@ -97,8 +98,14 @@ class ZeroShotPlan:
             "architecture": info.architecture.to_dict(),
             "text_architecture": info.text.to_dict(),
             "preprocessing": info.preprocessing.to_dict(),
+            **self._own_prompts,
             "texts_cut": len(overlong(self.task.texts, info.text.context)),
         }
+
+    @property
+    def _own_prompts(self) -> dict[str, Any]:
+        """The user's own names and templates, word for word: of the shipped ones the digests say enough."""
+        return {"prompts": json.loads(self.job.prompts.read_text(encoding="utf-8"))} if self.job.prompts else {}
 
     @property
     def data(self) -> DataInfo:
@@ -172,21 +179,17 @@ def open_for(job: Job) -> Encoder:
 
 
 def draw(total: int, limit: int | None, pictures: int | None) -> Sequence[int]:
-    """Which pictures of a split are scored: the first ``limit``, or ``pictures`` evenly drawn, or all.
+    """Which pictures of a split are scored: ``pictures`` evenly drawn, or all; and of these the first ``limit``.
 
     Args:
         total: pictures of the split.
-        limit: asked for by ``--limit``; it counts among those that are drawn.
+        limit: asked for by ``--limit``, at least 1; a smaller split is scored whole.
         pictures: the protocol's field.
-
-    Raises:
-        OptionError: the limit is larger than what there is.
     """
-    chosen = range(total)
-    drawn = [total * index // pictures for index in range(pictures)] if pictures and pictures < total else chosen
-    if limit is not None and not 1 <= limit <= len(drawn):
-        raise OptionError(f"--limit {limit}: choose 1 to {len(drawn)} images")
-    return drawn[:limit]
+    chosen: Sequence[int] = range(total)
+    if pictures is not None and pictures < total:
+        chosen = [total * index // pictures for index in range(pictures)]
+    return chosen[:limit]
 
 
 def fingerprint_with(images: Images, truth: bytes) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from benchmarks.data.classification import CLASSIFICATION
+from benchmarks.data.classification.load import class_labels
 from benchmarks.data.vocabulary import Vocabulary, shipped
 from benchmarks.engine.protocol import Count, Fields, load_protocol
 from benchmarks.suite import Benchmark
@@ -27,13 +28,19 @@ class ClassificationFields(Fields):
     pictures: Count | None = Field(description="score so many, evenly drawn from the split; None: all")
     execution: EncodingFields
 
+    def keeps_order(self, dataset: str, vocabulary: Vocabulary) -> bool:
+        """Whether labels are places in the vocabulary."""
+        labels = class_labels(CLASSIFICATION[dataset], vocabulary.keys, self.class_order)
+        return labels == list(range(len(labels)))
+
     def protocol(self, dataset: str, vocabulary: Vocabulary) -> dict[str, Any]:
-        """What decides the result: what is fingerprinted."""
+        """What decides the result: what is fingerprinted. Where both orders are one, it is ``list``."""
+        declared = CLASSIFICATION[dataset]
         return {
             "task": "zero-shot classification",
             "dataset": dataset,
-            "split": self.split or CLASSIFICATION[dataset].default_split,
-            "class_order": self.class_order,
+            "split": self.split or declared.default_split,
+            "class_order": "list" if self.keeps_order(dataset, vocabulary) else self.class_order,
             "pictures": self.pictures,
             "classes": len(vocabulary.keys),
             "class_names": vocabulary.names_digest,

@@ -28,7 +28,7 @@ def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Places, Places]
         For each picture the place of the first of its texts (any of them counts), (N,); for each text the place of its
         picture, (T,).
     """
-    pictures, texts = _Distinct(image), _Distinct(text)
+    pictures, texts = Distinct(image), Distinct(text)
     by_image, by_text = np.empty(len(image), np.int64), np.empty(len(text), np.int64)
     own_texts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner, minlength=len(image)))[:-1])
     for rows, similar in _blocks(pictures, texts):
@@ -40,10 +40,17 @@ def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Places, Places]
     return by_image, by_text
 
 
-class _Distinct:
+class Distinct:
     """Vectors without repetitions, and where each of the given ones is among them.
 
     A matrix product may round equal columns differently at different places: each is multiplied once.
+
+    Attributes:
+        vectors: (U, D) the distinct ones, in the order of their first places.
+        place: (N,) where each of the given ones is among them.
+
+    Args:
+        vectors: (N, D).
     """
 
     def __init__(self, vectors: Vectors) -> None:
@@ -57,14 +64,18 @@ class _Distinct:
         """Whether any vector occurs more than once."""
         return len(self.vectors) < len(self.place)
 
+    def similarities(self, query: torch.Tensor) -> Vectors:
+        """Products of queries (Q, D) with the N given vectors, (Q, N): equal to the last bit for equal vectors."""
+        similar: Vectors = (query @ self.vectors.T).numpy()
+        return similar[:, self.place] if self.repeats else similar
 
-def _blocks(query: _Distinct, answer: _Distinct) -> Iterator[tuple[slice, Vectors]]:
+
+def _blocks(query: Distinct, answer: Distinct) -> Iterator[tuple[slice, Vectors]]:
     """Similarities of consecutive queries to all answers, (rows, answers), block by block."""
     rows, total = max(1, _BLOCK // len(answer.place)), len(query.place)
     for start in range(0, total, rows):
         block = slice(start, min(start + rows, total))
-        similar = (query.vectors[query.place[block]] @ answer.vectors.T).numpy()
-        yield block, similar[:, answer.place] if answer.repeats else similar
+        yield block, answer.similarities(query.vectors[query.place[block]])
 
 
 def _place(similar: Vectors, right: Places) -> Places:

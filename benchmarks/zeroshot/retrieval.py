@@ -35,7 +35,7 @@ def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
     told = DataInfo(
         name=split.dataset, split=split.split, fingerprint=fingerprint_with(images, repr(captions).encode())
     )
-    drawn = Drawn(images, told, split.official, len(split.images) == split.official, split.is_sample)
+    drawn = Drawn(images, told, split.official, split.complete, split.is_sample)
     task = Retrieval(captions, tuple(images.sample_ids))
     return ZeroShotPlan(job, encoder, fields.execution, fields.protocol(split.dataset), drawn, task)
 

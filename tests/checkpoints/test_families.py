@@ -2,6 +2,7 @@
 refused.
 """
 
+import argparse
 import random
 from pathlib import Path
 from typing import ClassVar
@@ -11,10 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.checkpoints.convert import States, convert, identify, unwrap
-from benchmarks.checkpoints.families import FAMILIES, TIMM_VIT, family_title
+from benchmarks.checkpoints.convert import States, convert, identify, options_of, unwrap
+from benchmarks.checkpoints.families import FAMILIES, TIMM_VIT, family_named, family_title
+from benchmarks.checkpoints.family import HOW
 from benchmarks.errors import CheckpointError
-from tests.checkpoints import makers, oracle
+from tests.checkpoints import layouts, makers, oracle
 
 LAYOUTS = {
     "slip-clip": makers.slip_clip(),
@@ -33,11 +35,18 @@ LAYOUTS = {
     "pretrained without average": makers.prefixed("online.", makers.dual_encoder()),
     "detailclip": unwrap(oracle.content("detailclip"), "")[None],
     "aclip": unwrap(oracle.content("aclip"), "")[None],
+    "mae": layouts.make("mae").content["model"],
+    "ibot-student": layouts.make("ibot-student").content["state_dict"],
+    "deit-distilled": layouts.make("deit-distilled").content["model"],
 }
+IN_CONTAINERS = {"dino", "ibot", "attmask"}  # tests/checkpoints/test_published_layouts.py
+WITHOUT_MARKS = {"deit"}
 
 
 def test_every_family_has_a_layout_here_and_a_name_of_its_own() -> None:
-    assert {name.split()[0] for name in LAYOUTS} == {family.name for family in FAMILIES}
+    names = {family.name for family in FAMILIES}
+    assert {name.split()[0] for name in LAYOUTS} == names - IN_CONTAINERS - WITHOUT_MARKS
+    assert {family.name for family in FAMILIES if not family.marks} == WITHOUT_MARKS
     assert len({family.name for family in FAMILIES}) == len({family.title for family in FAMILIES}) == len(FAMILIES)
 
 
@@ -82,10 +91,50 @@ def test_an_unknown_layout_is_refused_with_its_first_keys_and_the_known_families
         identify({None: makers.resnet()}, "resnet.pth")
 
 
-@pytest.mark.parametrize("extra", ["mask_token", "dist_token", "decoder_embed.weight", "fc_norm.weight"])
+@pytest.mark.parametrize("extra", ["mask_token", "decoder_embed.weight"])
 def test_a_vit_with_more_to_it_is_not_taken_for_a_plain_one(extra: str) -> None:
     with pytest.raises(CheckpointError, match="unknown layout"):
         identify({None: makers.vit() | {extra: torch.zeros(1)}}, "file")
+
+
+@pytest.mark.parametrize(
+    ("extra", "reason"), [("fc_norm.weight", "mean of its patches"), ("visual.layer1.0", "ResNets")]
+)
+def test_layouts_that_are_known_and_not_evaluated_are_refused_with_the_reason(extra: str, reason: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"file: not supported: .*{reason}"):
+        identify({None: makers.vit() | {extra: torch.zeros(1)}}, "file", (FAMILIES[0],))
+
+
+@pytest.mark.parametrize("container", [None, "teacher"])
+def test_a_family_without_marks_fits_nothing(container: str | None) -> None:
+    deit = family_named("deit")
+    assert deit is not None
+    assert not deit.fits(makers.vit())
+    assert not deit.fits(())
+
+
+class TestOptions:
+    def test_texts_and_numbers_are_read_from_a_namespace_or_a_dict(self) -> None:
+        options = {"pred_shape": "attmask_high", "lr": 0.5, "epochs": 3, "layers": [1], "loss": None}
+        expected = ("args.pred_shape=attmask_high", "args.lr=0.5", "args.epochs=3")
+        assert options_of({"args": argparse.Namespace(**options)}) == options_of({"args": options}) == expected
+
+    @pytest.mark.parametrize("content", [{}, {"args": None}, {"args": "pred_shape=attmask_high"}])
+    def test_a_file_without_them_has_none(self, content: dict[str, object]) -> None:
+        assert options_of(content) == ()
+
+    def test_a_family_may_ask_for_one_or_exclude_it(self) -> None:
+        teacher = layouts.make("ibot").content["teacher"]
+        for option, name in (("args.pred_shape=attmask_hint", "attmask"), ("args.pred_shape=block", "ibot")):
+            assert identify({"teacher": teacher}, "file", options=(option,)).name == name
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_weight_of_other_dimensions_is_left_for_the_check_of_shapes(how: str) -> None:
+    arrangement = HOW[how]
+    for dimensions in range(5):
+        weight = torch.zeros([3] * dimensions)
+        assert (arrangement.apply(weight) is weight) == (dimensions != arrangement.dimensions)
 
 
 def test_two_fitting_families_are_refused_rather_than_guessed() -> None:

@@ -1,7 +1,6 @@
-"""A family is a declaration: the ones to come (MAE, DINO, iBOT) can be said without touching any
-other code.
-"""
+"""A family is a declaration: one that is not built in (MoCo v3) can be said without touching any other code."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,69 +8,52 @@ import pytest
 import torch
 
 from benchmarks.checkpoints import convert, load_image_tower
-from benchmarks.checkpoints.families import FAMILIES, Drop, Family, Tower, vit
+from benchmarks.checkpoints.families import FAMILIES
+from benchmarks.checkpoints.family import Drop, Family, Tower, vit
 from benchmarks.errors import CheckpointError
 from tests.checkpoints import makers
 
-MAE = Family(
-    name="mae",
-    title="MAE (with decoder)",
-    towers=(Tower("online", vit("")),),
-    marks=(r"patch_embed\.proj\.", r"decoder_pred\.", r"mask_token$"),
-    drops=(Drop(r"decoder_|mask_token$", "pixel decoder"),),
-    has_text=False,
-)
-
-IBOT = Family(
-    name="ibot",
-    title="iBOT or AttMask (training checkpoint)",
-    towers=(
-        Tower("ema", vit(r"backbone\."), container="teacher"),
-        Tower("online", vit(r"backbone\."), container="student"),
-    ),
-    marks=(r"backbone\.patch_embed\.", r"head\."),
-    drops=(Drop(r"head\.", "distillation head"), Drop(r"backbone\.masked_embed$", "mask token")),
+MOCO_V3 = Family(
+    name="moco-v3",
+    title="MoCo v3",
+    towers=(Tower("ema", vit(r"momentum_encoder\.")), Tower("online", vit(r"base_encoder\."))),
+    marks=(r"momentum_encoder\.patch_embed\.", r"predictor\."),
+    drops=(Drop(r"(base_encoder|momentum_encoder)\.head\.", "projector"), Drop(r"predictor\.", "predictor")),
     has_text=False,
 )
 
 
 @pytest.fixture(autouse=True)
-def declared() -> object:
-    """The families above, declared."""
-    families = (*FAMILIES, MAE, IBOT)
+def declared() -> Iterator[None]:
+    """The family above, declared."""
     original = convert.identify
+    families = (*FAMILIES, MOCO_V3)
     with patch(
-        "benchmarks.checkpoints.opened.identify", lambda states, file: original(states, file, families)
-    ) as patched:
-        yield patched
+        "benchmarks.checkpoints.opened.identify",
+        lambda states, file, options: original(states, file, families, options),
+    ):
+        yield
 
 
-def test_mae_loads_without_its_decoder(tmp_path: Path) -> None:
-    decoder = makers.prefixed("decoder_", makers.vit(32, 1)) | makers.random(
-        {"mask_token": (1, 1, 32), "decoder_pred.weight": (768, 32)}
+def checkpoint(path: Path) -> Path:
+    state = makers.prefixed("base_encoder.", makers.vit(seed=1)) | makers.prefixed(
+        "momentum_encoder.", makers.vit(seed=2)
     )
-    torch.save({"model": makers.vit() | decoder, "epoch": 5, "optimizer": {}}, tmp_path / "mae.pth")
-    tower = load_image_tower(tmp_path / "mae.pth", image_heads=2)
-    assert sorted(tower.report.dropped["pixel decoder"]) == sorted(decoder)
-    assert torch.equal(tower.trunk.pos_embed, makers.vit()["pos_embed"])
+    heads = {f"{encoder}.head.0.weight": (8, 64) for encoder in ("base_encoder", "momentum_encoder")}
+    state |= makers.random({**heads, "predictor.0.weight": (8, 8)})
+    torch.save({"epoch": 300, "arch": "vit_base", "state_dict": makers.module(state)}, path)
+    return path
 
 
-@pytest.mark.parametrize("tower", [None, "ema", "online"])
-def test_teacher_and_student_lie_in_containers_of_their_own(tmp_path: Path, tower: str | None) -> None:
-    head = makers.random({"head.mlp.0.weight": (8, 64)})
-    teacher = makers.prefixed("backbone.", makers.vit(seed=1)) | head
-    student = makers.prefixed("backbone.", makers.vit(seed=2)) | head
-    student |= {"backbone.masked_embed": torch.zeros(1, 64)}
-    content = {"teacher": teacher, "student": makers.module(student), "epoch": 9}
-    torch.save(content, tmp_path / "checkpoint.pth")
-    loaded = load_image_tower(tmp_path / "checkpoint.pth", tower, image_heads=2)
-    assert loaded.info.towers == ("ema", "online")
-    assert loaded.info.tower == (tower or "ema")
-    assert torch.equal(loaded.trunk.cls_token, makers.vit(seed=2 if tower == "online" else 1)["cls_token"])
+@pytest.mark.parametrize(("tower", "seed"), [(None, 2), ("ema", 2), ("online", 1)])
+def test_its_towers_are_loaded_and_the_rest_is_explained(tmp_path: Path, tower: str | None, seed: int) -> None:
+    loaded = load_image_tower(checkpoint(tmp_path / "c.pth.tar"), tower, image_heads=2)
+    assert (loaded.info.family, loaded.info.title, loaded.info.tower) == ("moco-v3", "MoCo v3", tower or "ema")
+    assert torch.equal(loaded.trunk.cls_token, makers.vit(seed=seed)["cls_token"])
+    assert loaded.report.dropped["predictor"] == ["predictor.0.weight"]
+    assert len(loaded.report.dropped["projector"]) == 2
 
 
-def test_a_file_with_the_teacher_alone_has_no_online_tower(tmp_path: Path) -> None:
-    teacher = makers.prefixed("backbone.", makers.vit()) | makers.random({"head.mlp.0.weight": (8, 64)})
-    torch.save({"teacher": teacher}, tmp_path / "checkpoint.pth")
-    with pytest.raises(CheckpointError, match="has no online tower; towers in this file: ema"):
-        load_image_tower(tmp_path / "checkpoint.pth", "online", image_heads=2)
+def test_a_tower_that_it_does_not_declare_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has no teacher tower; towers in this file: ema, online"):
+        load_image_tower(checkpoint(tmp_path / "c.pth.tar"), "teacher", image_heads=2)

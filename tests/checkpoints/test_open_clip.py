@@ -18,7 +18,8 @@ from benchmarks.checkpoints import (
     load_checkpoint,
     load_image_tower,
 )
-from benchmarks.checkpoints.families import OPEN_CLIP, OPEN_CLIP_TEXT_HEADS, OPEN_CLIP_VIT_HEADS
+from benchmarks.checkpoints.families import OPEN_CLIP
+from benchmarks.checkpoints.settings import OPEN_CLIP_TEXT_HEADS, OPEN_CLIP_VIT_HEADS
 from benchmarks.errors import CheckpointError
 from tests.checkpoints import makers
 from tests.checkpoints.oracle import Told

@@ -85,7 +85,7 @@ def test_partial_until_every_needed_file_is_there(tmp_path: Path, name: str) -> 
 def test_partial_says_how_much(tmp_path: Path) -> None:
     touch(tmp_path / "imagenet", "val/n01440764/1.JPEG", "val/n01443537/2.JPEG")
     assert find("imagenet").state(tmp_path) == "partial 2/50000"
-    touch(tmp_path / "coco", "dataset_coco.json")
+    touch(tmp_path / "coco", "annotations/dataset_coco.json")
     assert find("coco").state(tmp_path) == "partial 0/40504"
     touch(tmp_path / "coco", "val2017/1.jpg")
     assert find("coco").state(tmp_path) == "partial val2017 1/5000, train2017 0/118287"

@@ -67,13 +67,15 @@ def test_missing_picture_leaves_with_its_captions(tmp_path: Path) -> None:
 
 def test_full_number_is_complete(tmp_path: Path) -> None:
     declared = RETRIEVAL["flickr8k"]
-    images = [entry(f"{index}.png", "test", "words") for index in range(declared.official)]
+    images = [entry(f"{index}.png", "test", *(f"{index} {word}" for word in "abcde")) for index in range(1_000)]
     write_picture(tmp_path / "flickr8k/images/0.png")
     content = (tmp_path / "flickr8k/images/0.png").read_bytes()
     for index in range(1, declared.official):
         (tmp_path / f"flickr8k/images/{index}.png").write_bytes(content)
     path = write(tmp_path / "flickr8k/dataset_flickr8k.json", *images)
     assert load_split(tmp_path, "flickr8k").complete
+    write(tmp_path / "flickr8k/dataset_flickr8k.json", *images[:-1], entry("999.png", "test", "one caption alone"))
+    assert not load_split(tmp_path, "flickr8k").complete, "captions are missing"
     write(path, *images, entry("more.png", "test", "words"))
     with pytest.raises(DataError, match=r"lists 1,001 pictures .* but 1,000 are published"):
         load_split(tmp_path, "flickr8k")

@@ -216,6 +216,19 @@ def test_file_of_another_size_with_the_old_time_is_read_again(folder: Path, read
     assert after.sha256 != before.sha256
 
 
+def test_file_of_the_same_size_and_time_with_other_content_is_read_again(folder: Path, reads: list[str]) -> None:
+    """As a copy that keeps times leaves it: the system's own note of the change tells."""
+    before = verify(folder, ITEMS, "test")["a.jpg"]
+    content = bytearray((folder / "a.jpg").read_bytes())
+    content[-3] ^= 1
+    (folder / "a.jpg").write_bytes(content)
+    os.utime(folder / "a.jpg", ns=(before.mtime_ns, before.mtime_ns))
+    reads.clear()
+    after = verify(folder, ITEMS, "test")["a.jpg"]
+    assert reads == ["a.jpg"]
+    assert after.sha256 != before.sha256
+
+
 def test_good_files_are_remembered_though_another_is_bad(folder: Path, reads: list[str]) -> None:
     (folder / "a.jpg").write_bytes(b"no image")
     failure(folder)

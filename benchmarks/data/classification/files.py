@@ -54,7 +54,6 @@ FILES = (
             "testing_01 is the first official partition. SLIP's builder shuffles each class as the file system lists "
             "it, seed 0, and tests on 20 %: not to be had again; slip does the same with sorted names"
         ),
-        folder_of=None,  # SLIP's builder writes a list of files, labelled by the class list
     ),
     ClassificationDataSet(
         name="aircraft",

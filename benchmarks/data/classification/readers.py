@@ -33,6 +33,7 @@ _SUN397_PICTURES = 108_754  # in the whole set
 _SUN397_SEED = 0  # of SLIP's builder
 _KITTI = "Kitti/raw/training"
 _KITTI_SEED = 0  # SLIP's builder sets none: its own split cannot be had again
+_KITTI_SIZE = 7_481
 _VEHICLES = frozenset({"Car", "Van", "Truck"})
 
 
@@ -142,8 +143,10 @@ def read_kitti(folder: Path, split: str, vocabulary: "Vocabulary") -> Listing:
     ``vtab``: the tenth of the videos that TensorFlow Datasets, and so VTAB, holds out.
     """
     top = folder / _KITTI
-    names = sorted(name[:-4] for name in entries(top / "label_2") if name.endswith(".txt"))
-    taken = _random_fifth(names) if split == "slip" else _videos_held_out(folder / "Kitti/raw/devkit/mapping")
+    labels = sorted(name[:-4] for name in entries(top / "label_2") if name.endswith(".txt"))
+    taken = (
+        _random_fifth(_population(labels)) if split == "slip" else _videos_held_out(folder / "Kitti/raw/devkit/mapping")
+    )
     behind = {"slip": "no_vehicle", "vtab": "below_8"}[split]
     pictures = entries(top / "image_2")
     there = [name for name in taken if f"{name}.png" in pictures]
@@ -173,6 +176,14 @@ def nearest_vehicle(labels: Path, behind: str = "no_vehicle") -> str:
     if not distances:
         return "no_vehicle"
     return (behind, "below_8", "below_20", "above_20")[bisect.bisect_left((0.0, 8.0, 20.0), min(distances))]
+
+
+def _population(labels: Sequence[str]) -> Sequence[str]:
+    """All that the fifth is drawn from: KITTI's 7,481 numbers, so that a missing file does not change the draw.
+
+    Where fewer than half of the labels are there it is another, smaller set, of which a fifth is drawn.
+    """
+    return [f"{number:06d}" for number in range(_KITTI_SIZE)] if 2 * len(labels) >= _KITTI_SIZE else labels
 
 
 def _random_fifth(names: Sequence[str]) -> list[str]:

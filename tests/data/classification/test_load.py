@@ -228,7 +228,15 @@ def test_folders_of_aircraft_move_one_class_over_two_others() -> None:
     assert {key: by for key, by in moved.items() if by} == {"BAE 146-200": 1, "BAE 146-300": 1, "BAE-125": -2}
 
 
-@pytest.mark.parametrize("name", ["imagenet", "sun397", "dtd", "pets", "gtsrb", "kitti", "country211", "clevr", "sst2"])
+def test_lines_of_sun397_swap_two_classes() -> None:
+    """The published names are sorted as words, the data set's own list by path."""
+    words = shipped("sun397")
+    labels = class_labels(CLASSIFICATION["sun397"], words.keys, "folders")
+    moved = {key: label - place for place, (key, label) in enumerate(zip(words.keys, labels, strict=True))}
+    assert {key: by for key, by in moved.items() if by} == {"/j/jail_cell": 1, "/j/jail/indoor": -1}
+
+
+@pytest.mark.parametrize("name", ["imagenet", "dtd", "pets", "gtsrb", "kitti", "country211", "clevr", "sst2"])
 def test_for_all_other_sets_folders_are_in_the_order_of_the_list(name: str) -> None:
     keys = shipped(name).keys
     assert class_labels(CLASSIFICATION[name], keys, "folders") == list(range(len(keys)))

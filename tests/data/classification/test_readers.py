@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.data.classification import CLASSIFICATION, ClassificationSplit, list_split, load_split
-from benchmarks.data.classification.readers import _held_out, _random_fifth, nearest_vehicle
+from benchmarks.data.classification.readers import _held_out, _population, _random_fifth, nearest_vehicle
 from benchmarks.data.vocabulary import shipped
 from benchmarks.errors import DataError
 from tests.data.classification.layouts import KEYS, kitti_line, vocabulary, write, write_lines
@@ -196,6 +196,14 @@ def test_seeded_fifth_of_kitti_never_changes() -> None:
     taken = _random_fifth([f"{index:06d}" for index in range(7_481)])
     assert len(taken) == 1_496
     assert hashlib.sha256(" ".join(taken).encode()).hexdigest()[:16] == "0303b5282eaebddb"
+
+
+def test_a_missing_label_does_not_change_what_is_drawn() -> None:
+    names = [f"{index:06d}" for index in range(7_481)]
+    whole = _random_fifth(_population(names))
+    assert _random_fifth(_population(names[1:])) == whole
+    assert _random_fifth(_population(names[:-1])) == whole
+    assert _population(names[:100]) == names[:100], "another, smaller set"
 
 
 def test_split_does_not_depend_on_which_pictures_are_missing(tmp_path: Path) -> None:
