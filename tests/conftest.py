@@ -9,6 +9,9 @@ from hypothesis import settings
 
 from tests.command_line import Bench
 
+# Several processes test at once (`make test`): each computes on one core. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # CI machines are slow and shared: a deadline for one example would fail at random.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")

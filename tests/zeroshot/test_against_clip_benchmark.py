@@ -11,8 +11,6 @@ from open_clip import get_tokenizer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.checkpoints import load_checkpoint
-from benchmarks.run import Job
 from tests.talk import Talk
 from tests.zeroshot import plain_loop, real_layouts, towers
 from tests.zeroshot.real_layouts import Captioned, Classes
@@ -44,10 +42,6 @@ def captioned_batch(items: Sequence[Item]) -> tuple[Tensor, list[Any]]:
     return torch.stack([pixels for pixels, _ in items]), [captions for _, captions in items]
 
 
-def model_of(job: Job) -> Any:
-    return load_checkpoint(job.checkpoint, image_heads=job.image_heads, text_heads=job.text_heads).model
-
-
 def their_accuracies(model: Any, classes: Classes) -> dict[str, float]:
     way = plain_loop.transform()
     items = Items([way(picture) for picture in classes.opened()], classes.labels, classes.names)
@@ -64,7 +58,7 @@ def test_accuracies_equal(name: str, real_data: Path, tmp_path: Path) -> None:
     job = towers.job(f"zeroshot/{name}", towers.slip(tmp_path / "slip.pt"), tmp_path / "data")
     record = Talk().session(tmp_path).run(job)
     assert record is not None
-    theirs = their_accuracies(model_of(job), classes)
+    theirs = their_accuracies(towers.model_of(job.checkpoint), classes)
     assert record.metrics["top1"].value == pytest.approx(100 * theirs["acc1"])
     assert record.metrics["mean_per_class"].value == pytest.approx(100 * theirs["mean_per_class_recall"])
     if len(classes.names) > 5:
@@ -89,7 +83,7 @@ def test_recalls_equal(name: str, overrides: tuple[str, ...], real_data: Path, t
     job = towers.job(f"{name}-retrieval", towers.slip(tmp_path / "slip.pt"), tmp_path / "data", *overrides)
     record = Talk().session(tmp_path).run(job)
     assert record is not None
-    theirs = their_recalls(model_of(job), captioned)
+    theirs = their_recalls(towers.model_of(job.checkpoint), captioned)
     for k in (1, 5, 10):
         assert record.metrics[f"i2t_r{k}"].value == pytest.approx(100 * theirs[f"text_retrieval_recall@{k}"])
         assert record.metrics[f"t2i_r{k}"].value == pytest.approx(100 * theirs[f"image_retrieval_recall@{k}"])

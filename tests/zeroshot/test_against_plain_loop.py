@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.checkpoints import load_checkpoint
 from benchmarks.records import Record, Store
 from benchmarks.run import Job, default_fingerprints
 from benchmarks.tables import build
@@ -36,7 +35,7 @@ def assert_close(ours: Array, plain: torch.Tensor) -> None:
 def check_classification(job: Job, classes: Classes, bicubic: bool, out: Path) -> Record:
     """Everything that a classification run gives, against the plain loop."""
     record, samples, heard = run(job, out)
-    model = load_checkpoint(job.checkpoint, image_heads=job.image_heads, text_heads=job.text_heads).model
+    model = towers.model_of(job.checkpoint)
     weights = plain_loop.classifier(model, classes.names, classes.templates)
     pictures = plain_loop.pictures(model, classes.opened(), plain_loop.transform(bicubic))
     assert_close(heard["classes"], weights)
@@ -109,7 +108,7 @@ def test_open_clips_pictures_are_bicubic(real_data: Path, tmp_path: Path) -> Non
 def check_retrieval(job: Job, captioned: Captioned, most: int | None, out: Path) -> Record:
     """Everything that a retrieval run gives, against the plain loop's vectors and brute force."""
     record, samples, heard = run(job, out)
-    model = load_checkpoint(job.checkpoint, image_heads=job.image_heads, text_heads=job.text_heads).model
+    model = towers.model_of(job.checkpoint)
     used = [captions[:most] for captions in captioned.captions]
     pictures = plain_loop.pictures(model, captioned.opened(), plain_loop.transform())
     texts = plain_loop.captions(model, list(chain.from_iterable(used)))

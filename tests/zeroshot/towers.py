@@ -10,15 +10,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from benchmarks.checkpoints import load_checkpoint
 from benchmarks.run import Job
 from benchmarks.suite import get
-from benchmarks.zeroshot import classification, retrieval
+from benchmarks.zeroshot import classification
+from benchmarks.zeroshot.ranks import ranks as own_ranks
 from tests.checkpoints import makers
 from tests.data.classification.array_files import noise, write_mnist
 
 VOCABULARY = 49408
-HEADS = {"image_heads": 1, "text_heads": 1}
-
 Array = npt.NDArray[Any]
 
 
@@ -41,6 +41,11 @@ def _lively(state: makers.State) -> makers.State:
     return {key: value * 3 if value.ndim > 1 else value for key, value in state.items()}
 
 
+def model_of(path: Path) -> Any:
+    """The model of one of the above."""
+    return load_checkpoint(path, image_heads=1, text_heads=1).model
+
+
 def digits(data_root: Path, count: int = 30) -> None:
     """MNIST of noise; the classes take turns."""
     write_mnist(data_root / "mnist", noise(count, 28, 28), [index % 10 for index in range(count)])
@@ -48,7 +53,8 @@ def digits(data_root: Path, count: int = 30) -> None:
 
 def job(benchmark: str, checkpoint: Path, data_root: Path, *overrides: str, **more: Any) -> Job:
     """A job for one of the above, decoding in this process."""
-    return Job(get(benchmark), checkpoint, data_root, overrides=("execution.workers=0", *overrides), **(HEADS | more))
+    options = {"image_heads": 1, "text_heads": 1, **more}
+    return Job(get(benchmark), checkpoint, data_root, overrides=("execution.workers=0", *overrides), **options)
 
 
 @contextmanager
@@ -64,8 +70,8 @@ def overheard() -> Iterator[dict[str, Array]]:
         heard.update(images=np.array(images), texts=np.array(texts))
         return own_ranks(images, texts, owner)
 
-    own_predict, own_ranks = classification.predict, retrieval.ranks
+    own_predict = classification.predict
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classification, "predict", predict)
-        patch.setattr(retrieval, "ranks", ranks)
+        patch.setattr("benchmarks.zeroshot.classification.predict", predict)
+        patch.setattr("benchmarks.zeroshot.retrieval.ranks", ranks)
         yield heard
