@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     read = verify._read
 
-    def counted(folder: Path, item: verify.Item, stamp: tuple[int, int]) -> verify.Verified | verify._Defect:
+    def counted(folder: Path, item: verify.Item, stamp: tuple[int, int, int]) -> verify.Verified | verify._Defect:
         seen.append(item.path)
         return read(folder, item, stamp)
 

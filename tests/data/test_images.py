@@ -244,7 +244,7 @@ def test_subset_beyond_the_end_is_a_mistake_at_once(folder: Path) -> None:
 
 
 def test_50_000_pictures_cost_little_beside_their_verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = verify.Verified(1, 1, "0" * 64, 1, 1)
+    known = verify.Verified(1, 1, 1, "0" * 64, 1, 1)
     monkeypatch.setattr(module, "verify", lambda folder, items, name, progress: {item.path: known for item in items})
     paths = [f"val/n{index % 1000:08d}/{index:06d}.jpg" for index in range(50_000)]
     started = time.process_time()  # of this process alone: the machine may be busy

@@ -313,7 +313,7 @@ def test_remembered_set_of_22_000_files_costs_well_under_a_second(
 ) -> None:
     import time
 
-    def known(folder: Path, item: Item, stamp: tuple[int, int]) -> Verified:
+    def known(folder: Path, item: Item, stamp: tuple[int, int, int]) -> Verified:
         return Verified(*stamp, "0" * 64, 1, 1)
 
     monkeypatch.setattr(module, "_read", known)
