@@ -183,7 +183,7 @@ def test_the_first_reason_gives_the_status(
         ({"metrics": {}}, "at least 1"),
         ({"per_class": {"IoU": {"wall": math.nan}}}, "finite"),
         ({"protocol_fingerprint": "0" * 16}, "not the fingerprint"),
-        ({"protocol": {"lr": object()}, "protocol_fingerprint": "x"}, "plain JSON"),
+        ({"protocol": {"lr": {1}}, "protocol_fingerprint": "x"}, "plain JSON"),
         ({"model_protocol": {"eps": math.nan}}, "JSON"),
         ({"run_id": "../outside"}, "pattern"),
         ({"run_id": "a/b"}, "pattern"),
