@@ -99,10 +99,12 @@ def run(
     from benchmarks.checkpoints import ensure_tiny, resolve
     from benchmarks.data.sample import ensure
     from benchmarks.display import bytes_progress
+    from benchmarks.records import Store
     from benchmarks.run import Job
     from benchmarks.selection import overrides_of, select
     from benchmarks.suite import asked_by_name
 
+    Store(out).require_writable()  # before anything is fetched or made
     if checkpoint is None:
         checkpoint = ensure_tiny()
         say(f"no --checkpoint: taking the embedded tiny random one ({checkpoint})")

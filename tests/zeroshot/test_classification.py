@@ -119,7 +119,7 @@ def test_prompts_are_averaged_as_unit_vectors_and_so_are_synonyms() -> None:
     task = Classification(vocabulary(("a", "b"), ("c",)), np.array([0]), ("x",))
     assert list(task.texts) == ["a a", "a there", "a b", "b there", "a c", "c there"]
     with towers.overheard() as heard:
-        task.score(axes(0), axes(0, 0, 0, 1, 2, 3))
+        task.score(axes(0), axes(0, 0, 0, 1, 2, 3) * np.arange(1, 7, dtype=np.float32)[:, None])
     np.testing.assert_allclose(heard["classes"][0, :4], np.array([3, 1, 0, 0]) / 10**0.5, rtol=1e-6)
     np.testing.assert_allclose(heard["classes"][1, :4], np.array([0, 0, 1, 1]) / 2**0.5, rtol=1e-6)
 

@@ -82,9 +82,11 @@ def stamps(*files: Path) -> dict[Path, tuple[int, int]]:
     return {file: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
 
-def test_killed_in_the_middle_and_started_again(world: Path, tmp_path: Path) -> None:
-    """The first set is finished, the second is half encoded, the third is not begun."""
-    out, cache = tmp_path / "out", tmp_path / "cache"
+def test_killed_in_the_middle_then_started_again_beside_another_one(world: Path, tmp_path: Path) -> None:
+    """The first set is finished, the second is half encoded, the third is not begun; a second process, with results of
+    its own, works on the same cache at the same time.
+    """
+    out, other, cache = tmp_path / "out", tmp_path / "other", tmp_path / "cache"
     process = start(world, out, cache)
     wait_for(lambda: bool(list(out.rglob("record.json")) and begun(cache)), process)
     process.send_signal(signal.SIGKILL)
@@ -96,16 +98,10 @@ def test_killed_in_the_middle_and_started_again(world: Path, tmp_path: Path) -> 
     assert begun(cache), "the second is half encoded"
     before = stamps(record, record.with_name("samples.parquet"), *finished)
 
-    assert start(world, out, cache).wait() == 0
+    both = [start(world, place, cache) for place in (out, other)]
+    assert [process.wait() for process in both] == [0, 0]
     assert stamps(*before) == before, "what was finished is not even touched"
-    assert_same(out, world / "whole")
+    for place in (out, other):
+        assert_same(place, world / "whole")
     assert len(list(cache.glob("embeddings/*/embeddings.npy"))) == 4
     assert not begun(cache)
-
-
-def test_two_at_once_on_the_same_cache_are_both_right(world: Path, tmp_path: Path) -> None:
-    processes = [start(world, tmp_path / name, tmp_path / "cache") for name in ("one", "other")]
-    assert [process.wait() for process in processes] == [0, 0]
-    for name in ("one", "other"):
-        assert_same(tmp_path / name, world / "whole")
-    assert len(list((tmp_path / "cache").glob("embeddings/*/embeddings.npy"))) == 4
