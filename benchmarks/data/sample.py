@@ -1,7 +1,8 @@
 """The generated world on disk, in the official layouts, so that the loaders of the real data sets read it.
 
 Besides the scenes as ADE20K's pairs it holds small pictures with captions, to pretrain on, class folders of held out
-ones, to classify, and a small view for each zero-shot benchmark (:mod:`benchmarks.data.sample_views`).
+ones, to classify, scenes with boxes and masks in COCO's layout, and a small view for each zero-shot benchmark
+(:mod:`benchmarks.data.sample_views`).
 """
 
 import csv
@@ -16,7 +17,7 @@ from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import atomic_path, cache_folder, write_text
 
-VERSION = 3
+VERSION = 4
 """Raise it whenever the same seed draws other pictures, so that results on both are not mixed up."""
 
 PAIRS = Path("pairs")
@@ -36,6 +37,7 @@ def generate(
     held_out: int = 16,
     views: int = 70,
     described: int = 48,
+    boxed: int = 24,
 ) -> None:
     """Write the sample into ``folder``, which afterwards serves as a data root.
 
@@ -52,6 +54,7 @@ def generate(
         views: pictures in each zero-shot classification set, up to 1,000, rounded up so that all its classes have the
             same number; 0: no such sets.
         described: pictures in each retrieval set, up to 1,000, with five captions each; 0: no such sets.
+        boxed: pictures with boxes and masks to train on, up to 1,000; two to score for three of them; 0: no such set.
 
     Raises:
         OptionError: a number is out of range.
@@ -65,7 +68,8 @@ def generate(
     _require_range("number of held-out pictures of a class", held_out, 1, 1_000)
     _require_range("number of pictures of a classification set", views, 0, 1_000)
     _require_range("number of pictures of a retrieval set", described, 0, 1_000)
-    others = {"pairs": pairs, "held_out": held_out, "views": views, "described": described}
+    _require_range("number of pictures with boxes", boxed, 0, 1_000)
+    others = {"pairs": pairs, "held_out": held_out, "views": views, "described": described, "boxed": boxed}
     all_counts: dict[str, int] = {"training": train, "validation": validation, **others}
     marker = {"format": "detailclip-bench sample", "version": VERSION, "seed": seed, "counts": all_counts}
     folder = folder.resolve()
@@ -73,7 +77,7 @@ def generate(
         return
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise DataError(f"{folder}: exists and is not this sample; remove it or name an empty folder")
-    from benchmarks.data.sample_views import write_views  # numpy only when something is drawn
+    from benchmarks.data.sample_views import write_boxes, write_views  # numpy only when something is drawn
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +86,7 @@ def generate(
             _write_ade20k(built, seed, counts)
             _write_pairs(built / PAIRS, seed, pairs, held_out)
             write_views(built, seed, views, described)
+            write_boxes(built, seed, boxed)
             write_text(built / SAMPLE_MARKER, json.dumps(marker, indent=2) + "\n")
             built.rename(folder)
     except OSError as error:

@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.checkpoints import IMAGENET, ImageTower, load_image_tower, save_backbone
+from benchmarks.checkpoints import IMAGENET, ImageTower, load_image_tower
 from benchmarks.data import ade20k
 from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
-from benchmarks.dense.backbone import tap_blocks
-from benchmarks.dense.operators import kind as operators_kind
+from benchmarks.dense.common import (
+    backbone_weights,
+    image_preprocessor,
+    optimiser_config,
+    run_config,
+    run_facts,
+    tower_protocol,
+    warmup_config,
+)
 from benchmarks.dense.protocol import SegmentationFields
-from benchmarks.engine.device import choose_device, describe
-from benchmarks.engine.precision import optim_wrapper, precision_used
+from benchmarks.engine.device import choose_device
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import OptionError
 from benchmarks.files import write_text
@@ -84,17 +90,8 @@ class SegmentationPlan:
     def model_protocol(self) -> dict[str, Any]:
         """How this checkpoint's tower is read; ``position_table`` is its grid in the file and as it is trained."""
         patch = self.tower.architecture.patch_size
-        had = self.tower.architecture.image_size // patch
         rows, columns = (side // patch for side in self.fields.crop_size)
-        return {
-            "tower": self.tower.info.tower,
-            "architecture": self.tower.architecture.to_dict(),
-            "position_table": f"{had}x{had} to {rows}x{columns}",
-            "tapped_blocks": list(tap_blocks(self.tower.architecture.depth)),
-            "pixel_mean": list(self.pixel_statistics[0]),
-            "pixel_std": list(self.pixel_statistics[1]),
-            **self.fields.backbone.model_dump(),
-        }
+        return tower_protocol(self.tower, (rows, columns), self.pixel_statistics, self.fields.backbone)
 
     @property
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -150,66 +147,29 @@ class SegmentationPlan:
             metrics={"mIoU": miou_metric(intersection, union)},
             per_class={"IoU": _named(per_class_iou(intersection, union))},
             samples=samples_table(images),
-            resumed=runner.resumed,
-            norm_layer=norm_layer_used(runner.bare_model),
-            operators=operators_kind(),
-            precision=precision_used(self.fields.precision, self.device),
-            device=describe(self.device),
-            threads=torch.get_num_threads(),
-            peak_memory=runner.peak_memory,
+            **run_facts(runner, self.fields.precision, self.device),
         )
 
     def config(self, folder: Path, state: Path) -> Any:
         """The complete MMEngine config of this run: logs and pictures in ``folder``, resume state in ``state``."""
-        from mmengine.config import Config
-
         state.mkdir(parents=True, exist_ok=True)
-        weights = state / "backbone.safetensors"
-        if not weights.exists():
-            save_backbone(self.tower, weights)
         fields = self.fields
-        return Config(
-            {
-                "default_scope": "mmseg",
-                "work_dir": str(folder / "training"),
-                "state_folder": str(state),
-                "experiment_name": self.job.benchmark.id,
-                "launcher": "none",
-                "log_level": "INFO",
-                "env_cfg": environment_config(),
-                "randomness": {"seed": self.job.seed},
-                "visualizer": {"type": "Visualizer", "vis_backends": [{"type": "LocalVisBackend"}]},
-                "model": model_config(fields, self.tower, self.pixel_statistics, weights),
-                "train_dataloader": train_loader(fields, self.training, self.job.seed, state),
-                "test_dataloader": test_loader(fields, self.validation, self.expected, state),
-                "train_cfg": {"type": "ResumableIterLoop", "max_iters": fields.iterations},
-                "test_cfg": {"type": "TestLoop"},
-                "test_evaluator": {
-                    "type": "PixelCounts",
-                    "classes": fields.num_classes,
-                    "pictures": self.job.pictures,
-                    "picture_folder": str(folder / "pictures"),
-                },
-                **schedule_config(fields, self.tower.architecture.depth, self.device),
-                "default_hooks": {"logger": {"type": "LoggerHook", "interval": 50}, "checkpoint": None,
-                                  "sampler_seed": None},
-                "custom_hooks": [
-                    {"type": "IterationSeedHook"},
-                    {"type": "PeakMemoryHook"},
-                    {"type": "DurableStateHook", "interval": fields.execution.state_interval},
-                    {"type": "ProgressHook", "label": self.job.benchmark.id},
-                ],
-            }
-        )  # fmt: skip
-
-
-def environment_config() -> dict[str, Any]:
-    """Forked loader workers, no threads inside OpenCV, no algorithm search by timing."""
-    return {
-        "cudnn_benchmark": False,
-        "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
-        "dist_cfg": {},
-    }
+        weights = backbone_weights(self.tower, state)
+        parts = {
+            "model": model_config(fields, self.tower, self.pixel_statistics, weights),
+            "train_dataloader": train_loader(fields, self.training, self.job.seed, state),
+            "test_dataloader": test_loader(fields, self.validation, self.expected, state),
+            "train_cfg": {"type": "ResumableIterLoop", "max_iters": fields.iterations},
+            "test_cfg": {"type": "TestLoop"},
+            "test_evaluator": {
+                "type": "PixelCounts",
+                "classes": fields.num_classes,
+                "pictures": self.job.pictures,
+                "picture_folder": str(folder / "pictures"),
+            },
+            **schedule_config(fields, self.tower.architecture.depth, self.device),
+        }
+        return run_config(self.job, folder, state, fields.execution, "mmseg", parts)
 
 
 def model_config(
@@ -219,15 +179,12 @@ def model_config(
     weights: Path,
 ) -> dict[str, Any]:
     """MMSegmentation's ``EncoderDecoder`` over the tower."""
-    mean, std = statistics
     channels = tower.architecture.width
     return {
         "type": "EncoderDecoder",
         "data_preprocessor": {
             "type": "SegDataPreProcessor",
-            "mean": [255 * value for value in mean],
-            "std": [255 * value for value in std],
-            "bgr_to_rgb": True,
+            **image_preprocessor(statistics),
             "pad_val": 0,
             "seg_pad_val": IGNORE,
             "size": fields.crop_size,
@@ -378,35 +335,12 @@ def schedule_config(fields: SegmentationFields, depth: int, device: torch.device
     """AdamW with layer decay; the rate at iteration i is lr·(1 − i/N)^p, warmed up linearly.
 
     Both schedulers run from iteration 0 and multiply, as in MMCV 1, where the published recipes come from; MMEngine's
-    usual pair would start the polynomial only after the warm-up. ``end`` is one more than the last iteration because
-    MMEngine counts the intervals between its values.
+    usual pair would start the polynomial only after the warm-up. ``end``: see ``warmup_config``.
     """
-    used = precision_used(fields.precision, device)
     return {
-        "optim_wrapper": {
-            **optim_wrapper(used, device),
-            "optimizer": {
-                "type": "AdamW",
-                "lr": fields.lr,
-                "betas": fields.betas,
-                "weight_decay": fields.weight_decay,
-            },
-            "constructor": "LayerDecayConstructor",
-            "paramwise_cfg": {
-                "layer_decay": fields.layer_decay,
-                "depth": depth,
-                "decay_biases_and_norms": fields.decay_biases_and_norms,
-                "exempt_pos_cls": fields.exempt_pos_cls,
-            },
-        },
+        "optim_wrapper": optimiser_config(fields, depth, device),
         "param_scheduler": [
-            {
-                "type": "LinearLR",
-                "start_factor": fields.warmup_ratio,
-                "by_epoch": False,
-                "begin": 0,
-                "end": fields.warmup_iterations + 1,
-            },
+            warmup_config(fields.warmup_iterations, fields.warmup_ratio),
             {
                 "type": "PolyLR",
                 "power": fields.poly_power,
@@ -454,12 +388,3 @@ def samples_table(images: list[Any]) -> Any:
             }
         )
     return pd.DataFrame(rows)
-
-
-def norm_layer_used(model: torch.nn.Module) -> str | None:
-    """The batch-norm layers that ran, None where there are none: MMEngine turns SyncBN into BN on one process."""
-    kinds = {type(module) for module in model.modules()}
-    if torch.nn.SyncBatchNorm in kinds:
-        return "SyncBN"
-    batch_norms = [kind for kind in kinds if issubclass(kind, torch.nn.modules.batchnorm._BatchNorm)]
-    return "BN" if batch_norms else None

@@ -18,7 +18,7 @@ from benchmarks.data.root import SAMPLE_MARKER
 from benchmarks.errors import DataError, OptionError
 from benchmarks.files import cache_folder
 
-SMALL = {"seed": 4, "train": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0}
+SMALL = {"seed": 4, "train": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0, "boxed": 0}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -38,7 +38,7 @@ def small(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes ``ensure`` draw few scenes."""
-    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1, 1, 1, 0, 0))
+    monkeypatch.setattr(sample.generate, "__defaults__", (0, 2, 1, 1, 1, 0, 0, 0))
 
 
 def test_layout_is_the_official_one(small: Path) -> None:
@@ -57,7 +57,7 @@ def test_marker_says_version_seed_and_counts(small: Path) -> None:
     assert marker["version"] == sample.VERSION
     assert marker["seed"] == 4
     assert marker["counts"] == {
-        "training": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0,
+        "training": 3, "validation": 2, "pairs": 4, "held_out": 1, "views": 0, "described": 0, "boxed": 0,
     }  # fmt: skip
 
 
@@ -161,6 +161,7 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
         {"held_out": 2},
         {"views": 1},
         {"described": 1},
+        {"boxed": 1},
     ],
 )
 def test_another_sample_is_not_overwritten(small: Path, arguments: dict[str, int]) -> None:
@@ -210,6 +211,8 @@ def test_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
         {"views": 1_001},
         {"described": -1},
         {"described": 1_001},
+        {"boxed": -1},
+        {"boxed": 1_001},
     ],
 )
 def test_number_out_of_range_is_named(tmp_path: Path, arguments: dict[str, int]) -> None:
