@@ -6,6 +6,7 @@ than 1e-5 of its size, so that the batch size and the number of processes are no
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -31,6 +32,9 @@ ENCODING = 1
 
 TEXT_PART = 4 * PART
 """Texts of a part of the cache: they are encoded many times faster than pictures."""
+
+SLICE = 8
+"""Pictures that a worker decodes at a time: all workers decode the first batch together, and the model soon begins."""
 
 _LIBRARIES = ("torch", "torchvision", "pillow", "timm", "open_clip_torch")
 
@@ -197,27 +201,35 @@ class Encoder:
         def encode(parts: Iterator[range]) -> Iterator[tuple[range, Rows]]:
             done = _counted(progress, len(images) - store.missing(), len(images))
             taken: deque[range] = deque()
-            batches = _batches(parts, batch_size, taken)
-            first = next(batches, None)
+            slices = _slices(parts, batch_size, taken)
+            first = next(slices, None)
             if first is None:  # nothing is missing: no workers are started for it
                 return
+            batch: list[Tensor] = []
             rows: list[Tensor] = []
-            for pixels in self._pixels(images, chain([first], batches), workers):
-                rows.append(self._embed(pixels))
-                self.encoded += len(pixels)
-                done(len(pixels))
-                if sum(map(len, rows)) == len(taken[0]):
+            for pixels in self._pixels(images, chain([first], slices), batch_size, workers):
+                batch.append(pixels)
+                embedded, waiting = sum(map(len, rows)), sum(map(len, batch))
+                whole = embedded + waiting == len(taken[0])
+                if waiting < batch_size and not whole:
+                    continue
+                rows.append(self._embed(batch))
+                batch.clear()
+                self.encoded += waiting
+                done(waiting)
+                if whole:
                     yield taken.popleft(), torch.cat(rows).cpu().numpy()
                     rows.clear()
 
         return encode
 
-    def _pixels(self, images: Images, batches: Iterator[list[int]], workers: int) -> Iterator[Tensor]:
-        """uint8 pixels (B, 3, H, W) of each batch of indices, decoded ahead by the workers."""
+    def _pixels(self, images: Images, slices: Iterator[list[int]], batch_size: int, workers: int) -> Iterator[Tensor]:
+        """uint8 pixels (S, 3, H, W) of each slice of indices, decoded two batches ahead by each worker."""
         loader = DataLoader(
             _Crops(images, self.loaded.info.preprocessing),
-            batch_sampler=batches,  # nobody asks it for its length
+            batch_sampler=slices,  # nobody asks it for its length
             num_workers=workers,
+            prefetch_factor=2 * math.ceil(batch_size / SLICE) if workers else None,
             multiprocessing_context="fork" if workers else None,
             pin_memory=self.device.type == "cuda",
         )
@@ -229,9 +241,10 @@ class Encoder:
             raise type(error)(own_line(error)) from error
 
     @torch.inference_mode()
-    def _embed(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) to (B, D), left on the device: it works on while the next batch is fetched."""
-        inputs = normalise(pixels.to(self.device, non_blocking=True), self.loaded.info.preprocessing)
+    def _embed(self, batch: list[Tensor]) -> Tensor:
+        """Slices (S, 3, H, W) of a batch to (B, D), left on the device: it works on while the next are fetched."""
+        pixels = torch.cat([part.to(self.device, non_blocking=True) for part in batch])
+        inputs = normalise(pixels, self.loaded.info.preprocessing)
         # Convolutions of NVIDIA's library would by default round their inputs to 10 bits of mantissa (TF32).
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             embedded: Tensor = self.loaded.model.encode_image(inputs)
@@ -259,12 +272,14 @@ class _Crops(Dataset[Tensor]):
         return self._crop(self._images.open(index))
 
 
-def _batches(parts: Iterator[range], batch_size: int, taken: deque[range]) -> Iterator[list[int]]:
-    """The indices of each batch, part by part; notes in ``taken`` which parts were begun."""
+def _slices(parts: Iterator[range], batch_size: int, taken: deque[range]) -> Iterator[list[int]]:
+    """The indices of each slice of each batch, part by part; notes in ``taken`` which parts were begun."""
     for part in parts:
         taken.append(part)
         for start in range(0, len(part), batch_size):
-            yield list(part[start : start + batch_size])
+            batch = part[start : start + batch_size]
+            for inner in range(0, len(batch), SLICE):
+                yield list(batch[inner : inner + SLICE])
 
 
 def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
