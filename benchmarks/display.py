@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.suite import Benchmark
     from benchmarks.zeroshot.embeddings import Entry
 
-NOT_BUILT = "[dim]not built yet[/]"
-
 
 def suite_table(data_root: Path | None) -> Table:
     """Every benchmark: the cells it fills, its metric and official size, and whether its data is in ``data_root``."""
@@ -36,7 +34,7 @@ def suite_table(data_root: Path | None) -> Table:
             f"{benchmark.official_size:,}",
             "" if benchmark.chance is None else f"{benchmark.chance:.2g} %",
             "needs" if benchmark.needs_text else "",
-            _data_state(benchmark, data_root) if benchmark.built else NOT_BUILT,
+            _data_state(benchmark, data_root),
         )
     return table
 

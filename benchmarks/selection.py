@@ -41,9 +41,6 @@ def select(
 
     require_root(data_root)
     chosen, by_name = resolve(names), asked_by_name(names)
-    for benchmark in chosen:
-        if not benchmark.built and benchmark.id in by_name:
-            raise OptionError(f"{benchmark.id}: not built yet in this release; `bench list` shows what is")
     why_not = {benchmark.id: _why_not(benchmark, data_root) for benchmark in chosen if benchmark.id not in by_name}
     if any(benchmark.needs_text and not why_not.get(benchmark.id, "by name") for benchmark in chosen):
         why_not |= _without_text_side(chosen, why_not, checkpoint, tower)
@@ -87,19 +84,17 @@ def _field_of(override: str) -> str:
 
 def _field_names(benchmark: Benchmark) -> set[str]:
     """The outermost fields of a benchmark's config."""
-    assert benchmark.fields is not None, f"{benchmark.id} is not built"
     module, _, name = benchmark.fields.partition(":")
     return set(getattr(importlib.import_module(module), name).model_fields)
 
 
 def _why_not(benchmark: Benchmark, data_root: Path) -> str:
     """Why a group's benchmark cannot run, or nothing."""
-    if not benchmark.built:
-        return "not built yet in this release"
     from benchmarks.data.catalogue import DATA_SETS
 
-    if DATA_SETS[benchmark.dataset].state(data_root) == "absent":
-        return f"no data in {data_root / benchmark.dataset} (`bench data prepare {benchmark.dataset}`)"
+    data_set = DATA_SETS[benchmark.dataset]
+    if data_set.state(data_root) == "absent":
+        return f"no data in {data_set.beneath(data_root)} (`bench data prepare {data_set.name}`)"
     return ""
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.data import ade20k
+from benchmarks.data import ade20k, coco
 from benchmarks.data.classification.registry import CLASSIFICATION
 from benchmarks.data.classification.split import ClassificationDataSet
 from benchmarks.data.inspection import (
     Inspection,
     inspect_ade20k,
     inspect_classification,
+    inspect_coco,
     inspect_retrieval,
     write_manifest,
 )
@@ -33,11 +34,11 @@ class DataSet:
     """What the command line can say of one data set, and do with it.
 
     Attributes:
-        name: of its folder beneath the data root.
+        name: by which it is asked for.
         title: name and size for people.
         splits: published number of pictures by the split's name; 0 where none is published.
         checked: the splits that are checked unless one is named.
-        layout: what must lie beneath ``<data root>/<name>``, in one line.
+        layout: what must lie in its folder, in one line.
         homepage: where it comes from.
         licence: what its owners say about use.
         downloads: the files that ``prepare`` fetches.
@@ -46,6 +47,7 @@ class DataSet:
         note: what a reader of numbers on it must know.
         inspect: looks into one split.
         state: ``absent``, ``partial …``, ``complete`` or ``sample``, by listing folders alone.
+        folder: its folder beneath the data root, where that is not called as the data set: COCO's pictures serve two.
     """
 
     name: str
@@ -61,6 +63,11 @@ class DataSet:
     state: Callable[[Path], str]
     further: tuple[Download, ...] = ()
     note: str = ""
+    folder: str | None = None
+
+    def beneath(self, data_root: Path) -> Path:
+        """Where it lies."""
+        return data_root / (self.folder or self.name)
 
     def check(
         self,
@@ -75,7 +82,7 @@ class DataSet:
         """Look into the data set and say in lines what was found.
 
         Args:
-            data_root: the folder that holds ``<name>/``.
+            data_root: the folder that holds its folder.
             progress: called with (files done, files in all).
             split: the split to look into; by default those in ``checked``.
             decode: decode and hash every picture (remembered); otherwise they are only listed.
@@ -93,8 +100,8 @@ class DataSet:
             if every_class and inspection.classes:
                 lines += inspection.classes.every()
         if manifest:
-            count = write_manifest(manifest, data_root / self.name, found, progress)
-            lines.append(f"manifest: {manifest}, {count} files; in {data_root / self.name}: sha256sum -c {manifest}")
+            count = write_manifest(manifest, self.beneath(data_root), found, progress)
+            lines.append(f"manifest: {manifest}, {count} files; in {self.beneath(data_root)}: sha256sum -c {manifest}")
         return lines
 
 
@@ -136,6 +143,24 @@ def _ade20k() -> DataSet:
         by_hand="",
         inspect=inspect_ade20k,
         state=lambda data_root: ade20k.summary(data_root).state,
+    )
+
+
+def _coco_instances() -> DataSet:
+    """COCO's boxes and masks, beside the captions in one folder."""
+    return DataSet(
+        name="coco-instances",
+        title="COCO 2017 object instances, 80 classes, 118,287 + 5,000 pictures",
+        splits={str(name): count for name, count in coco.OFFICIAL.items()},
+        checked=tuple(coco.OFFICIAL),
+        layout="{train2017,val2017}/<number>.jpg and annotations/instances_{train,val}2017.json",
+        homepage="https://cocodataset.org",
+        licence="annotations CC BY 4.0; pictures belong to their Flickr authors, each under its own licence",
+        downloads=coco.DOWNLOADS,
+        by_hand="",
+        inspect=inspect_coco,
+        state=lambda data_root: coco.PRESENCE.state(data_root, coco.FOLDER),
+        folder=coco.FOLDER,
     )
 
 
@@ -181,6 +206,7 @@ DATA_SETS: Mapping[str, DataSet] = {
     data_set.name: data_set
     for data_set in (
         _ade20k(),
+        _coco_instances(),
         *map(_classification, CLASSIFICATION.values()),
         *map(_retrieval, RETRIEVAL.values()),
     )

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequir
 
 from typing_extensions import TypedDict
 
+from benchmarks.data.presence import Presence
 from benchmarks.data.root import is_sample, require_root
 from benchmarks.data.verify import Item, Progress, Verified, verify
+from benchmarks.download import Download
 from benchmarks.errors import DataError
 from benchmarks.files import sha256_of
 
@@ -42,6 +44,29 @@ CATEGORIES: dict[int, str] = {
     85: "clock", 86: "vase", 87: "scissors", 88: "teddy bear", 89: "hair drier", 90: "toothbrush",
 }  # fmt: skip
 """The published numbers and names; class i of a detector is the i-th of them, from 0."""
+
+_SITE = "http://images.cocodataset.org"
+
+PICTURES = (
+    Download(f"{_SITE}/zips/val2017.zip", "val2017.zip", md5="442b8da7639aecaf257c1dceb8ba8c80"),
+    Download(f"{_SITE}/zips/train2017.zip", "train2017.zip", md5="cced6f7f71b7629ddf16f17bbcfab6b2"),
+)
+"""The archives of the pictures of 2017, 1 and 18 GB."""
+
+DOWNLOADS = (
+    Download(
+        f"{_SITE}/annotations/annotations_trainval2017.zip",
+        "annotations_trainval2017.zip",
+        md5="f4bbac642086de4f52a3fdda2de5fa2c",
+    ),
+    *PICTURES,
+)
+"""All archives; each is unpacked in the data set's folder."""
+
+PRESENCE = Presence(
+    tuple(f"annotations/instances_{name}.json" for name in OFFICIAL), {str(name): OFFICIAL[name] for name in OFFICIAL}
+)
+"""What must lie in the data set's folder."""
 
 _RULES = 1  # raise it when a check of pictures becomes stricter: everything is then read again
 _MORE = "; put the original file in its place"
@@ -103,7 +128,8 @@ class Picture(NamedTuple):
 class Split:
     """A verified split.
 
-    ``pictures`` are those that the annotation file lists and that are there, by their number. ``fingerprint`` is the
+    ``pictures`` are those that the annotation file lists and that are there, by their number, ``digests`` the sha256 of
+    each. ``fingerprint`` is the
     sha256 over the annotation file and (number, sha256) of all pictures: the same wherever the folder lies.
     ``official`` is the published number of pictures. ``is_sample`` marks generated data.
     """
@@ -112,6 +138,7 @@ class Split:
     folder: Path
     annotation_file: Path
     pictures: tuple[Picture, ...]
+    digests: tuple[str, ...]
     official: int
     fingerprint: str
     is_sample: bool
@@ -159,10 +186,11 @@ def load_split(data_root: Path, name: SplitName, progress: Progress | None = Non
     items = [Item(f"{name}/{picture.file_name}") for picture in pictures]
     known = list(verify(folder, items, f"coco-{name}-{_RULES}", progress).values())
     _require_sizes(folder / name, pictures, known)
-    digest = hashlib.sha256(sha256_of(path).encode())
-    for picture, verified in zip(pictures, known, strict=True):
-        digest.update(f"{picture.image_id} {verified.sha256}\n".encode())
-    return Split(name, folder, path, pictures, OFFICIAL[name], digest.hexdigest(), is_sample(data_root))
+    digests = tuple(verified.sha256 for verified in known)
+    whole = hashlib.sha256(sha256_of(path).encode())
+    for picture, digest in zip(pictures, digests, strict=True):
+        whole.update(f"{picture.image_id} {digest}\n".encode())
+    return Split(name, folder, path, pictures, digests, OFFICIAL[name], whole.hexdigest(), is_sample(data_root))
 
 
 def trained_on(pictures: Iterable[Picture], smallest_side: int) -> tuple[Picture, ...]:

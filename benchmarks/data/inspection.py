@@ -306,6 +306,38 @@ def inspect_ade20k(data_root: Path, split: str, decode: bool, progress: Progress
     )
 
 
+def inspect_coco(data_root: Path, split: str, decode: bool, progress: Progress | None = None) -> Inspection:
+    """Look into a split of COCO's instances; arguments and errors as of ``inspect_classification``."""
+    from benchmarks.data import coco
+    from benchmarks.data.presence import count_pictures
+    from benchmarks.data.root import is_sample, require_root
+
+    require_split("coco-instances", coco.OFFICIAL, split)
+    require_root(data_root)
+    name: coco.SplitName = "train2017" if split == "train2017" else "val2017"
+    official = coco.OFFICIAL[name]
+    if not decode:
+        found = count_pictures(data_root / coco.FOLDER / name)
+        return Inspection("coco-instances", name, found, official, is_sample(data_root), None)
+    loaded = coco.load_split(data_root, name, progress)
+    files = [f"{name}/{picture.file_name}" for picture in loaded.pictures]
+    bare = sum(not picture.annotations for picture in loaded.pictures)
+    objects = sum(picture.objects for picture in loaded.pictures)
+    crowds = sum(picture.annotations for picture in loaded.pictures) - objects
+    return Inspection(
+        dataset="coco-instances",
+        split=name,
+        found=len(loaded.pictures),
+        official=official,
+        is_sample=loaded.is_sample,
+        fingerprint=loaded.fingerprint,
+        names=files,
+        digests=loaded.digests,
+        facts=(f"annotations: {objects} objects and {crowds} crowds; on {bare} pictures nothing is annotated",),
+        paths=_paths(files, loaded.digests),
+    )
+
+
 def hash_files(folder: Path, paths: Sequence[str], progress: Progress | None = None) -> list[str]:
     """The sha256 of files beneath a folder, in their order; ``progress`` is told (files done, files in all).
 

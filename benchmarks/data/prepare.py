@@ -25,7 +25,7 @@ _DONE = "unpacked.json"
 
 
 def prepare(data_root: Path, name: str, say: Say, progress: Bar, only: Sequence[str] = ()) -> str:
-    """Fetch and unpack a data set into ``<data root>/<name>``, and say what is there and what is left to do.
+    """Fetch and unpack a data set into its folder beneath the data root, and say what is there and what is left to do.
 
     What was unpacked before is not fetched again; an archive is removed once its content lies in its place. A call
     that was interrupted is taken up where it stopped.
@@ -54,7 +54,7 @@ def prepare(data_root: Path, name: str, say: Say, progress: Bar, only: Sequence[
         return COMPLETE
     say(f"{name}: {data_set.title}; licence: {data_set.licence}; {data_set.homepage}")
     if wanted:
-        _obtain_all(data_root / name, wanted, say, progress)
+        _obtain_all(data_set.beneath(data_root), wanted, say, progress)
     return _conclude(data_set, data_root, say)
 
 
@@ -73,7 +73,7 @@ def _chosen(data_set: DataSet, only: Sequence[str]) -> list[Download]:
 def _conclude(data_set: DataSet, data_root: Path, say: Say) -> str:
     """Say what is there now, and what a person must do."""
     state = data_set.state(data_root)
-    folder = data_root / data_set.name
+    folder = data_set.beneath(data_root)
     if state != COMPLETE and data_set.by_hand:
         say(f"{data_set.name}, by hand: {data_set.by_hand}")
     if state == ABSENT:

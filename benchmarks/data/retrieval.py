@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from benchmarks.data.classification.listing import entries
+from benchmarks.data.coco import PICTURES
 from benchmarks.data.images import Images, verified_files
 from benchmarks.data.karpathy import DescribedImage, read_karpathy, require_captions
 from benchmarks.data.presence import Presence
@@ -196,8 +197,6 @@ def _in_coco(path: str) -> tuple[str, ...]:
     return (path, f"val2017/{renamed[1]}", f"train2017/{renamed[1]}") if renamed else (path,)
 
 
-_COCO = "http://images.cocodataset.org"
-
 _DECLARED = (
     RetrievalDataSet(
         name="flickr30k",
@@ -255,11 +254,7 @@ _DECLARED = (
                 "http://images.cocodataset.org/zips/val2014.zip", "val2014.zip", md5="a3d79f5ed8d289b7a7554ce06a5782b3"
             ),
         ),
-        further=(
-            Download(f"{_COCO}/zips/val2017.zip", "val2017.zip"),
-            Download(f"{_COCO}/zips/train2017.zip", "train2017.zip"),
-            Download(f"{_COCO}/annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip"),
-        ),
+        further=PICTURES,
         by_hand="",
         note="a picture of val2014 is also found under its name of 2017 in val2017 and train2017",
     ),

@@ -69,7 +69,7 @@ def build(table: int, records: Sequence[Record], default_fingerprints: Mapping[s
         number=table,
         layout=layout,
         rows=rows,
-        missing={column: "not run" if found.built else "not built" for column, (found, _) in filling(table).items()},
+        missing=dict.fromkeys(filling(table), "not run"),
         other=tuple(sorted(other, key=lambda run: (run.benchmark, run.checkpoint, run.run_id, run.metric))),
         footnotes=(
             *layout.footnotes,

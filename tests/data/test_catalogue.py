@@ -32,7 +32,7 @@ def touch(folder: Path, *paths: str) -> None:
 
 
 def test_every_data_set_of_the_suite_and_of_the_registries_is_known() -> None:
-    assert set(DATA_SETS) == {"ade20k", *CLASSIFICATION, *RETRIEVAL}
+    assert set(DATA_SETS) == {"ade20k", "coco-instances", *CLASSIFICATION, *RETRIEVAL}
     assert {benchmark.dataset for benchmark in BENCHMARKS} <= set(DATA_SETS)
 
 

@@ -19,6 +19,7 @@ from benchmarks.data.catalogue import find
 from benchmarks.data.inspection import Classes, caption_lines, duplicates_line, hash_files
 from benchmarks.errors import DataError, OptionError
 from tests.data.conftest import write_pair
+from tests.dense.coco_world import some_instances, write_root
 
 
 def draw(path: Path, seed: int) -> None:
@@ -104,6 +105,17 @@ def test_second_look_reads_no_picture_again(tmp_path: Path, reads: list[str]) ->
     reads.clear()
     assert find("sst2").check(root) == first
     assert reads == []
+
+
+def test_objects_crowds_and_bare_pictures_are_counted(tmp_path: Path) -> None:
+    root = write_root(tmp_path, some_instances())
+    lines = find("coco-instances").check(root, split="val2017", manifest=tmp_path / "sums")
+    assert lines[0].startswith("coco-instances val2017: 4 of 5000 pictures, all readable, fingerprint ")
+    assert "annotations: 3 objects and 2 crowds; on 1 pictures nothing is annotated" in lines
+    sums = (tmp_path / "sums").read_text()
+    assert "val2017/000000000002.jpg" in sums
+    assert "annotations/instances_val2017.json" in sums
+    assert find("coco-instances").check(root, split="val2017", decode=False)[0].endswith("listed, none opened")
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
