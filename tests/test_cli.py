@@ -298,7 +298,7 @@ def test_sample_and_check(bench: Bench, tmp_path: Path) -> None:
     assert_one_line(bench("data", "sample", str(tmp_path)), str(tmp_path))
 
 
-@pytest.mark.parametrize("form", ["text", "markdown", "csv"])
+@pytest.mark.parametrize("form", ["text", "markdown", "latex", "csv", "html"])
 @pytest.mark.parametrize("number", ["1", "2", "3", "4"])
 def test_tables_print_the_paper_without_any_run(bench: Bench, number: str, form: str) -> None:
     code, out, _ = bench("table", number, "--format", form)

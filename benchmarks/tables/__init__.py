@@ -1,7 +1,7 @@
 """The paper's Tables 1 to 4 with the measured values beside the printed ones."""
 
 from benchmarks.tables.build import build
-from benchmarks.tables.model import Entry, Measured, OtherRun, PaperValue, Row, Table
-from benchmarks.tables.render import render
+from benchmarks.tables.model import Entry, Measured, Note, OtherRun, PaperValue, Row, Table, Views
+from benchmarks.tables.render import FORMATS, render
 
-__all__ = ["Entry", "Measured", "OtherRun", "PaperValue", "Row", "Table", "build", "render"]
+__all__ = ["FORMATS", "Entry", "Measured", "Note", "OtherRun", "PaperValue", "Row", "Table", "Views", "build", "render"]

@@ -1,6 +1,7 @@
-"""What each of the paper's tables looks like, as data: labels, columns, row names, footnotes.
+"""What each of the paper's tables looks like, as data: labels, columns, row names.
 
-The numbers themselves lie in ``results/paper/table<N>.csv``, as printed.
+The numbers themselves lie in ``results/paper/table<N>.csv``, as printed; what a reader must know of them in
+``notes.csv``, and what is behind the effective views of Table 1 in ``effective_views.csv`` beside them.
 """
 
 import csv
@@ -8,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.files import shipped
+
+VIEWS_LABEL = "effective_view"
+"""The label column that holds the paper's effective views."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Layout:
         row_name: how ``METHOD[@EPOCHS]`` is made of a row's labels.
         aliases: other names of rows, written as the names they stand for.
         rank_within: labels within whose groups best and second best are found; empty for the whole column.
-        footnotes: what a reader must know.
+        weights: label to name in the checkpoint's training record, of the loss weights that tell the rows apart.
     """
 
     title: str
@@ -45,7 +49,16 @@ class Layout:
     row_name: str = "{method}@{epochs}"
     aliases: Mapping[str, str] = field(default_factory=dict)
     rank_within: tuple[str, ...] = ()
-    footnotes: tuple[str, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> tuple[Column, ...]:
+        """The columns that a benchmark fills."""
+        return tuple(column for column in self.columns if not column.mean_of)
+
+    def name_of(self, labels: Mapping[str, str]) -> str:
+        """``METHOD[@EPOCHS]`` of a row of the paper."""
+        return self.row_name.format(**labels).removesuffix("@")
 
 
 def _same(*names: str) -> tuple[Column, ...]:
@@ -63,26 +76,13 @@ LAYOUTS: Mapping[int, Layout] = {
         title="Table 1: ADE20K segmentation (mIoU), COCO detection and instance segmentation (AP)",
         labels=(
             *(("group", "group"), ("method", "method"), ("dataset", "dataset"), ("epochs", "epochs")),
-            ("effective_view", "views"),
+            (VIEWS_LABEL, "views"),
         ),
         columns=(
             Column("ade20k_upernet", "ADE20K UperNet"),
             Column("ade20k_linear", "ADE20K linear"),
             Column("coco_ap_box", "COCO AP box"),
             Column("coco_ap_mask", "COCO AP mask"),
-        ),
-        footnotes=(
-            "The paper's rows mix settings: self-supervised ones saw 300 to 800 epochs of ImageNet-1K, CLIP "
-            "is the model trained on 400M pairs, the others saw 25 or 50 epochs of YFCC-15M. Best and second "
-            "best are taken over the whole column all the same.",
-            "The paper does not say which tower (EMA or online) was used for segmentation and detection; the "
-            "tower of each measured row stands beside its checkpoint.",
-            'ADE20K linear is measured with a frozen backbone. The paper says "end-to-end", but the level of '
-            "its values is that of the frozen protocol; fine-tuned runs are listed apart.",
-            "Views: the paper's product of views per image, epochs and images (rounded to 1.2M or 15M) as "
-            "printed; in measured rows it comes from the checkpoint's own training record, where it has one.",
-            "iBOT's own paper reports 50.0 / 38.3 / 51.2 / 44.2 for ViT-B/16, where this table prints 47.3 / "
-            "34.7 / 48.4 / 42.1; AttMask publishes weights for ViT-S/16 only.",
         ),
     ),
     2: Layout(
@@ -96,21 +96,12 @@ LAYOUTS: Mapping[int, Layout] = {
             Column("in1k_zeroshot", "ImageNet-1K"),
         ),
         rank_within=("epochs",),
-        footnotes=(
-            "The paper does not say at which rank recall is taken; its level is that of R@1.",
-            "CLIP is a model trained on YFCC-15M here, and the one trained on 400M pairs in Table 1.",
-        ),
     ),
     3: Layout(
         title="Table 3: zero-shot classification on 13 sets",
         labels=(("epochs", "epochs"), ("method", "method")),
         columns=(*_same(*_TABLE3_SETS), Column("Average", "Average", mean_of=_TABLE3_SETS)),
         rank_within=("epochs",),
-        footnotes=(
-            "Average: as printed, and in parentheses the mean of the printed cells.",
-            "Aircraft, Pets and Flowers are means of the class accuracies, the others plain accuracies.",
-            "CLIP is a model trained on YFCC-15M here, and the one trained on 400M pairs in Table 1.",
-        ),
     ),
     4: Layout(
         title="Table 4: weights of the CLS (a1), patch (a2) and reconstruction (a3) losses, 25 epochs",
@@ -118,7 +109,7 @@ LAYOUTS: Mapping[int, Layout] = {
         columns=(Column("acc", "ImageNet-1K top-1"),),
         row_name="DetailCLIP({a1},{a2},{a3})@25",
         aliases={"DetailCLIP@25": "DetailCLIP(1,1,1)@25"},
-        footnotes=("A checkpoint stands for a row by the name DetailCLIP(a1,a2,a3)@25.",),
+        weights={"a1": "alpha_cls", "a2": "alpha_patch", "a3": "alpha_reconstruction"},
     ),
 }
 
@@ -134,6 +125,24 @@ def readme_disagreements(table: int) -> list[dict[str, str]]:
     Keys: table, method, dataset, epochs, column, paper, readme, kept.
     """
     return [row for row in _read("release_readme.csv") if row["table"] == str(table)]
+
+
+def reader_notes(table: int) -> list[dict[str, str]]:
+    """What a reader of a table must know.
+
+    Keys: table, rows (names of the rows it belongs to, ``;`` between them; empty: the whole table), column (empty:
+    the whole row), note.
+    """
+    return [row for row in _read("notes.csv") if row["table"] == str(table)]
+
+
+def effective_views() -> list[dict[str, str]]:
+    """What is behind the effective views that Table 1 prints.
+
+    Keys: row, epochs, dataset, rounded_images (the number that the paper counts with), images (the true one),
+    recipe_views (views an image in the method's public recipe; empty where there is none), remark.
+    """
+    return _read("effective_views.csv")
 
 
 def _read(name: str) -> list[dict[str, str]]:
