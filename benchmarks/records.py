@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import unicodedata
@@ -344,7 +345,7 @@ class Store:
             samples.to_parquet(temporary, engine="pyarrow", index=False)
             # An older record must not stand beside newer samples, not even for a moment.
             (folder / RECORD_NAME).unlink(missing_ok=True)
-        write_text(folder / RECORD_NAME, record.model_dump_json(indent=2) + "\n")
+        write_record(folder, record)
 
     def relabel(self, run_id: str, row: str) -> Record:
         """Let the checkpoint of a complete run stand for another row of the paper; its numbers do not depend on it.
@@ -354,7 +355,7 @@ class Store:
         """
         record = self.read(run_id)
         relabelled = record.model_copy(update={"checkpoint": record.checkpoint.model_copy(update={"row": row})})
-        write_text(self.folder(run_id) / RECORD_NAME, relabelled.model_dump_json(indent=2) + "\n")
+        write_record(self.folder(run_id), relabelled)
         return relabelled
 
     def require_writable(self) -> None:
@@ -379,7 +380,7 @@ class Store:
         if not self.has(run_id):
             raise RecordError(f"no complete run {run_id!r} in {self.runs}: `bench run` makes one")
         path = self.folder(run_id) / RECORD_NAME
-        record = _parse(path)
+        record = parse_record(path)
         if record.run_id != run_id:
             raise RecordError(f"{path} is the record of run {record.run_id!r}: rename its folder to that")
         return record
@@ -409,18 +410,33 @@ class Store:
         return [self.read(path.parent.name) for path in sorted(self.runs.glob(f"*/{RECORD_NAME}"))]
 
 
-def _parse(path: Path) -> Record:
-    """Read and validate a record of any known schema version."""
+def write_record(folder: Path, record: Record) -> None:
+    """Write a run's record, whole or not at all; whatever belongs to the run must be in the folder already."""
+    write_text(folder / RECORD_NAME, record.model_dump_json(indent=2) + "\n")
+
+
+def parse_record(path: Path, name: str | None = None) -> Record:
+    """Read and validate a record of any known schema version.
+
+    Args:
+        path: the file.
+        name: what a record that was brought from elsewhere is called in errors; None: it lies in its place.
+
+    Raises:
+        RecordError: it is damaged, breaks the schema, or a newer release wrote it.
+    """
+    label, remedy = (name, "it cannot be used") if name else (str(path), "delete its folder and run again")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON or UTF-8
-        raise RecordError(f"{path} is damaged ({error}): delete its folder and run again") from error
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # JSON can spell text that UTF-8 cannot hold
+    except (ValueError, RecursionError) as error:  # JSON or UTF-8; nested without end
+        raise RecordError(f"{label} is damaged ({error}): {remedy}") from error
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     if not isinstance(version, int):
-        raise RecordError(f"{path} is no record (it has no schema_version): delete its folder and run again")
+        raise RecordError(f"{label} is no record (it has no schema_version): {remedy}")
     if version > SCHEMA_VERSION:
         raise RecordError(
-            f"{path} has schema version {version}, this release reads up to {SCHEMA_VERSION}: "
+            f"{label} has schema version {version}, this release reads up to {SCHEMA_VERSION}: "
             "update detailclip-bench (pip install --upgrade detailclip-bench)"
         )
     try:
@@ -428,15 +444,14 @@ def _parse(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "record"
-        raise RecordError(
-            f"{path} does not follow the schema ({where}: {first['msg']}): delete its folder and run again"
-        ) from error
+        raise RecordError(f"{label} does not follow the schema ({where}: {first['msg']}): {remedy}") from error
 
 
 def load(out: Path) -> "pd.DataFrame":
     """All results below ``out`` as a tidy table: a row for each metric of each run, with where it came from.
 
-    Values and intervals are percentages, unrounded. The columns are the same when there are no runs.
+    Values and intervals are percentages, unrounded. The columns are the same when there are no runs. What is nested in
+    a record (``training``, ``protocol``, ``model_protocol``, ``packages``) is JSON text.
 
     Raises:
         RecordError: a record is damaged, or a newer release wrote it.
@@ -449,28 +464,40 @@ def load(out: Path) -> "pd.DataFrame":
 
 _TIDY_COLUMNS = (
     *("run_id", "benchmark", "status", "metric", "value", "low", "high", "n"),
-    *("checkpoint", "sha256", "family", "row", "tower", "protocol_fingerprint"),
+    *("checkpoint", "path", "sha256", "family", "row", "training", "tower"),
+    *("protocol_fingerprint", "protocol", "model_protocol"),
     *("official", "expected", "scored", "data", "split", "data_fingerprint"),
-    *("seed", "run_state", "norm_layer", "operators", "precision", "device", "commit", "dirty"),
-    *("started", "wall_seconds", "peak_memory"),
+    *("seed", "run_state", "norm_layer", "operators", "precision"),
+    *("device", "threads", "python", "platform", "packages", "commit", "dirty"),
+    *("command", "started", "wall_seconds", "peak_memory", "schema_version"),
 )
 
 
 def _tidy(record: Record, name: str) -> dict[str, object]:
     """One metric of a record as a flat row (``_TIDY_COLUMNS``)."""
     source = record.model_dump(include=set(_TIDY_COLUMNS) & set(Record.model_fields))
+    training = record.checkpoint.training
     return source | {
         "metric": name,
         **record.metrics[name].model_dump(),
         **record.counts.model_dump(),
         "checkpoint": record.checkpoint.name,
-        **record.checkpoint.model_dump(include={"sha256", "family", "row"}),
+        **record.checkpoint.model_dump(include={"path", "sha256", "family", "row"}),
+        "training": None if training is None else _json(training),
         "tower": record.model_protocol.get("tower"),
+        "protocol": _json(record.protocol),
+        "model_protocol": _json(record.model_protocol),
         "data": record.data.name,
         "split": record.data.split,
         "data_fingerprint": record.data.fingerprint,
-        **record.environment.model_dump(include={"device", "commit", "dirty"}),
+        **record.environment.model_dump(include={"device", "threads", "python", "platform", "commit", "dirty"}),
+        "packages": _json(record.environment.packages),
+        "command": shlex.join(record.command),
     }
+
+
+def _json(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True)
 
 
 def schema() -> dict[str, Any]:

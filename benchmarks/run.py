@@ -4,8 +4,8 @@ import importlib
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from benchmarks.checkpoints import CheckpointInfo as LoadedInfo
     from benchmarks.checkpoints import LoadReport
+    from benchmarks.engine.launch import Launcher
 
 Existing = Literal["skip", "resume", "overwrite"]
 Say = Callable[[str], None]
@@ -65,6 +66,7 @@ class Job:
         pictures: how many pictures to save.
         prompts: the user's own class names or templates, a file.
         overrides: ``field=value`` texts.
+        launcher: how this process was started; it has joined the others already (``benchmarks.engine.together``).
     """
 
     benchmark: Benchmark
@@ -82,6 +84,7 @@ class Job:
     pictures: int = 0
     prompts: Path | None = None
     overrides: tuple[str, ...] = ()
+    launcher: "Launcher" = "none"
 
     def __post_init__(self) -> None:
         """Refuse a row that no table could hold.
@@ -124,8 +127,8 @@ class Plan(Protocol):
     official: int
     expected: int
 
-    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
-        """Train and score.
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome | None:
+        """Train and score; on several processes only the main one has the outcome.
 
         Args:
             folder: the run's folder: logs and pictures go there.
@@ -138,6 +141,9 @@ class Plan(Protocol):
 @dataclass
 class Session:
     """Runs jobs against one store.
+
+    The processes of one launch each have a session. What trains they do together, everything else the main process
+    does alone; it alone holds locks, writes records and has something to say.
 
     Attributes:
         store: where records go.
@@ -154,14 +160,19 @@ class Session:
     command: list[str] = field(default_factory=lambda: list(sys.argv))
 
     def run(self, job: Job) -> Record | None:
-        """Do ``job`` and store its record; None when the run is there and is to be left alone.
+        """Do ``job`` and store its record; None when the run is there and is to be left alone, or another process's.
 
         Raises:
             BenchError: checkpoint, data or options are not usable, or another process works on the same run.
         """
-        self.store.require_writable()
+        from benchmarks.engine.launch import count_processes, from_main, is_main
+        from benchmarks.engine.together import main_first, none_goes_on_alone
+
+        several = count_processes() > 1 and trains(job.benchmark)
+        if not (several or is_main()):
+            return None
         with self.working(f"checking {job.benchmark.dataset}") as progress:
-            plan = plan_job(job, progress)
+            plan = main_first(lambda: self._plan(job, progress)) if several else self._plan(job, progress)
         status = status_of(
             sample=plan.is_sample,
             quick=job.quick,
@@ -180,11 +191,16 @@ class Session:
             expected=plan.expected,
             model_protocol=plan.model_protocol,
         )
-        folder = self.store.folder(run_id)
-        with exclusive(folder):
-            if self._leave_alone(run_id, job):
+        with exclusive(self.store.folder(run_id)) if is_main() else nullcontext():
+            done = is_main() and self._leave_alone(run_id, job)
+            if from_main(done) if several else done:
                 return None
-            return self._execute(job, plan, run_id, status)
+            with none_goes_on_alone(several):
+                return self._execute(job, plan, run_id, status)
+
+    def _plan(self, job: Job, progress: Report) -> Plan:
+        self.store.require_writable()
+        return plan_job(job, progress)
 
     def prepare(self, jobs: Sequence[Job]) -> None:
         """Do for several jobs at once what each of them would else do by itself; :meth:`run` then finds it done.
@@ -192,8 +208,10 @@ class Session:
         Raises:
             BenchError: checkpoint, data or options are not usable.
         """
+        from benchmarks.engine.launch import is_main
+
         kinds: dict[str, list[Job]] = {}
-        for job in jobs:
+        for job in jobs if is_main() else ():
             if job.benchmark.together:
                 kinds.setdefault(job.benchmark.together, []).append(job)
         for function, its in kinds.items():
@@ -222,12 +240,14 @@ class Session:
             self.say(f"{run_id}: now stands for {job.row}")
         return True
 
-    def _execute(self, job: Job, plan: Plan, run_id: str, status: Status) -> Record:
+    def _execute(self, job: Job, plan: Plan, run_id: str, status: Status) -> Record | None:
         folder = self.store.folder(run_id)
         state = folder / STATE
         self.say(f"{run_id}: writing to {folder}")
         started, clock = datetime.now(UTC), time.monotonic()
         outcome = plan.execute(folder, state, self.working)
+        if outcome is None:
+            return None
         record = Record(
             run_id=run_id,
             benchmark=job.benchmark.id,
@@ -294,6 +314,17 @@ def plan_job(job: Job, progress: Report | None = None) -> Plan:
     return plan
 
 
+def trains(benchmark: Benchmark) -> bool:
+    """Whether all processes of a launch run ``benchmark`` together; the main one runs the others alone."""
+    return getattr(_runner(benchmark), "TRAINS", False)
+
+
+@contextmanager
+def silently(what: str) -> Iterator[Report]:
+    """The progress of the other processes: they do as much in the same time as the main one, which shows its own."""
+    yield lambda done, total: None
+
+
 def _runner(benchmark: Benchmark) -> ModuleType:
-    """The module that runs ``benchmark``: it has ``plan(job, progress)``."""
+    """The module that runs ``benchmark``: it has ``plan(job, progress)``, and ``TRAINS = True`` if it trains."""
     return importlib.import_module(benchmark.runner)

@@ -93,7 +93,7 @@ def _ade20k(head: str, title: str) -> Benchmark:
         config=f"segmentation/ade20k_{head.replace('-', '_')}",
         default="benchmarks.dense.protocol:default_segmentation",
         fields="benchmarks.dense.protocol:SegmentationFields",
-        takes=frozenset({"--pictures", "--seed"}),
+        takes=frozenset({"--pictures", "--seed", "--launcher"}),
     )
 
 
@@ -114,7 +114,7 @@ def _coco(config: str, title: str) -> Benchmark:
         config=f"detection/{config}",
         default="benchmarks.dense.detection_protocol:default_detection",
         fields="benchmarks.dense.detection_protocol:DetectionFields",
-        takes=frozenset({"--pictures", "--seed"}),
+        takes=frozenset({"--pictures", "--seed", "--launcher"}),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from benchmarks.data.sample import VERSION
 from tests.command_line import Bench
 
 # Several processes test at once (`make test`): each computes on one core. Before torch is imported.
@@ -19,8 +20,13 @@ settings.load_profile("default")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh cache folder, so that no test sees what an earlier run left; subprocesses inherit it."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A fresh cache folder, so that no test sees what an earlier run left; subprocesses inherit it.
+
+    Only the generated sample, which takes a minute to draw, is one for all processes that test.
+    """
+    folder, base = tmp_path_factory.mktemp("cache"), tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    (folder / f"sample-v{VERSION}").symlink_to(together / "sample")
     os.environ["DETAILCLIP_BENCH_CACHE"] = str(folder)
     return folder
 

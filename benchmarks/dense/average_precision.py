@@ -5,7 +5,7 @@ of the pictures only counts the matches anew. With each picture once the values 
 ``COCOeval.accumulate`` (maximal detections 100, all areas).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ IOUS: npt.NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 RECALLS: npt.NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 """The recalls at which precision is averaged."""
 
-_CELLS = 4_000_000  # cumulated counts at a time: 64 MB
+_CELLS = 4_000_000  # weights of detections at a time: 16 MB
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Matches:
 def average_precision(matches: Matches, weights: npt.NDArray[np.integer] | None = None) -> Floats:
     """Average precision of each class at each overlap, in 0..1.
 
+    Precision can only be largest where a detection hits, so the envelope is taken over the hits alone, and each recall
+    is put to the hit that reaches it by arithmetic instead of a search.
+
     Args:
         matches: the detections.
         weights: (R, N) how often each of R resamples holds each picture; None: one resample, each picture once.
@@ -58,61 +62,70 @@ def average_precision(matches: Matches, weights: npt.NDArray[np.integer] | None 
         (R, T, C); NaN for a class of which the resample holds no object.
     """
     pictures, classes = matches.objects.shape
-    counted = np.ones((1, pictures), np.int64) if weights is None else weights.astype(np.int64)
-    objects = counted @ matches.objects
-    values = np.full((len(counted), len(IOUS), classes), np.nan)
+    times = np.ones((1, pictures), np.int64) if weights is None else weights.astype(np.int64)
+    objects = times @ matches.objects
+    values = np.full((len(times), len(IOUS), classes), np.nan)
+    # By class and falling score; of equal ones the earlier picture's comes first.
+    ranked = np.lexsort((np.arange(len(matches.score)), -matches.score, matches.category))
+    ends = np.searchsorted(matches.category[ranked], np.arange(classes + 1))
     for category in np.flatnonzero(matches.objects.any(axis=0)):
-        held = np.flatnonzero(objects[:, category])
-        columns = _ranked(matches, int(category))
-        for rows in np.array_split(held, max(1, -(-len(held) * columns.size * len(IOUS) // _CELLS))):
-            if len(rows):
-                values[rows, :, category] = _of_class(matches, columns, counted[rows], objects[rows, category])
+        columns = ranked[ends[category] : ends[category + 1]]
+        for rows in _batches(np.flatnonzero(objects[:, category]), len(columns)):
+            counted = times[rows][:, matches.picture[columns]].astype(np.int32)
+            values[rows, :, category] = _of_class(matches, columns, counted, objects[rows, category])
     return values
 
 
-def _ranked(matches: Matches, category: int) -> Ints:
-    """The detections of a class by falling score; of equal ones the earlier picture's comes first."""
-    columns = np.flatnonzero(matches.category == category)
-    ranked: Ints = columns[np.argsort(-matches.score[columns], kind="stable")]
-    return ranked
+def _batches(rows: Ints, width: int) -> Iterator[Ints]:
+    """The rows in parts that keep arrays of that width small."""
+    size = max(1, _CELLS // max(1, width))
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-def _of_class(matches: Matches, columns: Ints, weights: Ints, objects: Ints) -> Floats:
-    """(R, T) for one class, its ranked detections, (R, N) weights and (R,) numbers of objects, none of them 0."""
-    if not len(columns):
-        return np.zeros((len(weights), len(IOUS)))
-    counted = weights[:, None, matches.picture[columns]]
-    matched, valid = matches.matched[columns].T, ~matches.ignored[columns].T
-    hits = np.cumsum(counted * (matched & valid), axis=2)
-    misses = np.cumsum(counted * (~matched & valid), axis=2)
-    precision = hits / (hits + misses + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[:, :, ::-1], axis=2)[:, :, ::-1]
-    reached = _first_reaching(hits, _hits_needed(objects))
-    padded = np.concatenate([envelope, np.zeros((*envelope.shape[:2], 1))], axis=2)
-    average: Floats = np.take_along_axis(padded, reached, axis=2).mean(axis=2)
+def _of_class(matches: Matches, columns: Ints, counted: Weights, objects: Ints) -> Floats:
+    """(R, T) for one class: its D ranked detections, (R, D) how often each counts, (R,) numbers of objects, none 0."""
+    before = np.cumsum(counted, axis=1, dtype=np.int32)
+    values = np.zeros((len(counted), len(IOUS)))
+    for overlap in range(len(IOUS)):
+        ignored = matches.ignored[columns, overlap]
+        hitting = np.flatnonzero(matches.matched[columns, overlap] & ~ignored)
+        if len(hitting):
+            valid = before[:, hitting] - _ignored_before(counted, np.flatnonzero(ignored), hitting)
+            hits = np.cumsum(counted[:, hitting], axis=1, dtype=np.int32)
+            values[:, overlap] = _average(hits, valid, objects)
+    return values
+
+
+def _ignored_before(counted: Weights, ignored: Ints, hitting: Ints) -> Weights | int:
+    """How many detections that do not count precede each hit: (R, H), or 0 if there are none at all."""
+    if not len(ignored):
+        return 0
+    cumulated = np.cumsum(counted[:, ignored], axis=1, dtype=np.int32)
+    padded = np.concatenate([np.zeros((len(counted), 1), np.int32), cumulated], axis=1)
+    preceding: Weights = padded[:, np.searchsorted(ignored, hitting)]
+    return preceding
+
+
+def _average(hits: Weights, valid: Weights, objects: Ints) -> Floats:
+    """(R,) mean over the recalls of the largest precision at that recall or a higher one.
+
+    Args:
+        hits: (R, H) hits up to and with each hit.
+        valid: (R, H) detections up to and with each hit.
+        objects: (R,).
+    """
+    precision = hits / (valid + np.spacing(1))
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    reached = _recalls_reached(hits, objects)
+    average: Floats = np.einsum("rh,rh->r", envelope, np.diff(reached, axis=1, prepend=0)) / len(RECALLS)
     return average
 
 
-def _hits_needed(objects: Ints) -> Ints:
-    """(R, 101): the smallest number of hits whose share of the objects is at least each of the recalls."""
-    needed = np.ceil(RECALLS * objects[:, None]).astype(np.int64)
-    needed -= (needed > 0) & ((needed - 1) / objects[:, None] >= RECALLS)  # rounding, as the shares themselves have it
-    needed += needed / objects[:, None] < RECALLS
-    return needed
-
-
-def _first_reaching(hits: Ints, needed: Ints) -> Ints:
-    """(R, T, 101): where each row of cumulated hits (R, T, D) first reaches each number; D where it never does.
-
-    All rows are searched at once: raised by multiples of more than the largest number, they follow each other.
-    """
-    resamples, ious, length = hits.shape
-    step = int(max(hits.max(), needed.max())) + 1
-    floors = step * np.arange(resamples * ious).reshape(resamples, ious, 1)
-    places = np.searchsorted((hits + floors).ravel(), (needed[:, None] + floors).ravel())
-    starts = length * np.arange(resamples * ious).reshape(resamples, ious, 1)
-    first: Ints = np.minimum(places.reshape(resamples, ious, -1) - starts, length)
-    return first
+def _recalls_reached(hits: Weights, objects: Ints) -> Ints:
+    """(R, H) how many of the recalls the share of found objects is at least; exactly as pycocotools compares them."""
+    shares = np.minimum(hits / objects[:, None], 1)
+    reached = (shares * (len(RECALLS) - 1) + 1e-6).astype(np.int64)
+    return reached + (RECALLS[reached] <= shares)
 
 
 def mean_over_classes(values: Floats) -> Floats:
@@ -125,7 +138,11 @@ def mean_over_classes(values: Floats) -> Floats:
 
 
 def bootstrap(matches: Matches, replicates: int = 200, seed: int = 0, level: float = 0.95) -> dict[str, Interval]:
-    """Percentile intervals over pictures of AP (mean over the overlaps), AP50 and AP75, in percent.
+    """Bootstrap intervals over pictures of AP (mean over the overlaps), AP50 and AP75, in percent.
+
+    They are the percentiles of the resamples, moved by the mean of the resamples less the value: AP of drawn pictures,
+    some of them twice, is higher than that of as many different ones (with 80 classes by about a standard error), and
+    percentiles that are not moved would lie too high. They are meant for AP of other samples of as many pictures.
 
     Args:
         matches: the detections.
@@ -141,10 +158,15 @@ def bootstrap(matches: Matches, replicates: int = 200, seed: int = 0, level: flo
         return {}
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=replicates)
-    means = 100 * mean_over_classes(average_precision(matches, weights))
+    value, drawn = (100 * mean_over_classes(average_precision(matches, counted)) for counted in (None, weights))
     ends = (1 - level) / 2, (1 + level) / 2
-    series = {"AP": means.mean(axis=1), "AP50": means[:, 0], "AP75": means[:, 5]}
-    return {name: Interval(*(float(end) for end in np.nanquantile(row, ends))) for name, row in series.items()}
+    series = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
+    intervals = {}
+    for name, overlaps in series.items():
+        resamples = drawn[:, overlaps].mean(axis=1)
+        moved = np.nanquantile(resamples, ends) + value[:, overlaps].mean() - np.nanmean(resamples)
+        intervals[name] = Interval(*(float(end) for end in np.clip(moved, 0, 100)))
+    return intervals
 
 
 def pack(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint16]:

@@ -16,6 +16,7 @@ from mmengine.registry import METRICS
 
 from benchmarks.data import coco
 from benchmarks.dense.average_precision import IOUS, Matches
+from benchmarks.dense.collect import COLLECT
 from benchmarks.files import atomic_path
 
 Kind = Literal["box", "mask"]
@@ -91,7 +92,7 @@ class CocoDetections(BaseMetric):  # type: ignore[misc, unused-ignore]
     default_prefix = "detections"
 
     def __init__(self) -> None:
-        super().__init__(collect_device="cpu")
+        super().__init__(collect_device=COLLECT)
         self.found: list[Found] = []
 
     def process(self, data_batch: Any, data_samples: list[dict[str, Any]]) -> None:

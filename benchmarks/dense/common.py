@@ -8,8 +8,10 @@ import torch
 from benchmarks.checkpoints import ImageTower, save_backbone
 from benchmarks.dense.backbone import tap_blocks
 from benchmarks.dense.operators import kind as operators_kind
-from benchmarks.dense.protocol import BackboneFields, ExecutionFields
+from benchmarks.dense.protocol import BackboneFields, BatchFields, ExecutionFields, NormLayer
 from benchmarks.engine.device import describe
+from benchmarks.engine.division import Division, divide
+from benchmarks.engine.launch import count_processes
 from benchmarks.engine.precision import Precision, optim_wrapper, precision_used
 from benchmarks.run import Job
 
@@ -46,7 +48,7 @@ def run_config(
             "work_dir": str(folder / "training"),
             "state_folder": str(state),
             "experiment_name": job.benchmark.id,
-            "launcher": "none",
+            "launcher": job.launcher,
             "log_level": "INFO",
             "env_cfg": environment_config(),
             "randomness": {"seed": job.seed},
@@ -56,6 +58,7 @@ def run_config(
                               "sampler_seed": None},
             "custom_hooks": [
                 {"type": "IterationSeedHook"},
+                {"type": "MeanLossHook"},
                 {"type": "PeakMemoryHook"},
                 {"type": "DurableStateHook", "interval": execution.state_interval},
                 {"type": "ProgressHook", "label": job.benchmark.id},
@@ -74,11 +77,46 @@ def environment_config() -> dict[str, Any]:
     }
 
 
+def division_of(fields: BatchFields) -> Division:
+    """How the protocol's batch is divided over the processes of this launch.
+
+    Raises:
+        OptionError: it leaves a remainder.
+    """
+    return divide(fields.batch_size, count_processes(), fields.execution.accumulate)
+
+
+def norm_batch(norm_layer: NormLayer, division: Division, device: torch.device) -> int | None:
+    """Images over which ``norm_layer`` takes its statistics; None where it takes them of each image alone.
+
+    SyncBN takes them over all processes, but a CPU has no SyncBN.
+    """
+    if norm_layer == "GN":
+        return None
+    return division.part * (division.processes if norm_layer == "SyncBN" and device.type == "cuda" else 1)
+
+
+def with_norm_batch(protocol: dict[str, Any], together: int | None) -> dict[str, Any]:
+    """The protocol, and ``norm_batch`` where it is not the total batch: what then runs is another protocol.
+
+    Args:
+        protocol: the fingerprinted fields.
+        together: images that are batch-normalised together; None where none are.
+    """
+    whole = together is None or together == protocol["batch_size"]
+    return protocol if whole else {**protocol, "norm_batch": together}
+
+
+def training_loop(iterations: int, execution: ExecutionFields) -> dict[str, Any]:
+    """The loop, which counts iterations of the total batch."""
+    return {"type": "ResumableIterLoop", "max_iters": iterations, "accumulate": execution.accumulate}
+
+
 def optimiser_config(fields: Any, depth: int, device: torch.device) -> dict[str, Any]:
     """AdamW with layer decay in the precision that ``device`` can do.
 
     Args:
-        fields: of a dense benchmark: lr, betas, weight_decay, layer_decay, precision and so on.
+        fields: of a dense benchmark: peak_lr, betas, weight_decay, layer_decay, precision and so on.
         depth: the number of the tower's blocks.
         device: computes.
     """
@@ -86,10 +124,11 @@ def optimiser_config(fields: Any, depth: int, device: torch.device) -> dict[str,
         **optim_wrapper(precision_used(fields.precision, device), device),
         "optimizer": {
             "type": "AdamW",
-            "lr": fields.lr,
+            "lr": fields.peak_lr,
             "betas": fields.betas,
             "weight_decay": fields.weight_decay,
         },
+        "accumulative_counts": fields.execution.accumulate,
         "constructor": "LayerDecayConstructor",
         "paramwise_cfg": {
             "layer_decay": fields.layer_decay,
@@ -141,14 +180,14 @@ def tower_protocol(
     }
 
 
-def run_facts(runner: Any, precision: Precision, device: torch.device) -> dict[str, Any]:
+def run_facts(runner: Any, precision: Precision, device: torch.device, division: Division) -> dict[str, Any]:
     """What a finished Runner tells the record besides the score (fields of ``benchmarks.run.Outcome``)."""
     return {
         "resumed": runner.resumed,
         "norm_layer": norm_layer_used(runner.bare_model),
         "operators": operators_kind(),
         "precision": precision_used(precision, device),
-        "device": describe(device),
+        "device": division.describe(describe(device)),
         "threads": torch.get_num_threads(),
         "peak_memory": runner.peak_memory,
     }

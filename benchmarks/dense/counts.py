@@ -9,6 +9,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.registry import METRICS
 
+from benchmarks.dense.collect import COLLECT, nth_of_all
 from benchmarks.dense.pictures import save_triptych
 
 
@@ -67,7 +68,7 @@ class PixelCounts(BaseMetric):  # type: ignore[misc, unused-ignore]
     default_prefix = "pixels"
 
     def __init__(self, classes: int, ignore_index: int = 255, pictures: int = 0, picture_folder: str = "") -> None:
-        super().__init__(collect_device="cpu")
+        super().__init__(collect_device=COLLECT)
         self.classes = classes
         self.ignore_index = ignore_index
         self.pictures = pictures
@@ -80,7 +81,7 @@ class PixelCounts(BaseMetric):  # type: ignore[misc, unused-ignore]
             prediction = sample["pred_sem_seg"]["data"].squeeze(0)
             label = sample["gt_sem_seg"]["data"].squeeze(0).to(prediction)
             name = Path(sample["img_path"]).stem
-            if len(self.results) < self.pictures:
+            if nth_of_all(len(self.results)) < self.pictures:
                 target = self.picture_folder / f"{name}.png"
                 save_triptych(target, Path(sample["img_path"]), label.cpu().numpy(), prediction.cpu().numpy())
             self.results.append(count_pixels(name, prediction, label, self.classes, self.ignore_index))

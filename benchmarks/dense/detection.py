@@ -21,21 +21,31 @@ from benchmarks.dense.coco_metric import AREAS, Found, Score, score, write_detec
 from benchmarks.dense.common import (
     Statistics,
     backbone_weights,
+    division_of,
+    norm_batch,
     optimiser_config,
     run_config,
     run_facts,
     tower_protocol,
+    training_loop,
     warmup_config,
+    with_norm_batch,
 )
 from benchmarks.dense.detection_data import iterations_an_epoch, test_loader, train_loader
 from benchmarks.dense.detection_model import GROUPS, model_config, pyramid_strides
 from benchmarks.dense.detection_protocol import DetectionFields
 from benchmarks.engine.device import choose_device
+from benchmarks.engine.division import Division
+from benchmarks.engine.launch import is_main
 from benchmarks.engine.protocol import load_protocol
+from benchmarks.engine.together import main_first
 from benchmarks.errors import DataError, OptionError
 from benchmarks.install import check_installation
 from benchmarks.records import CheckpointInfo, DataInfo, Metric
 from benchmarks.run import Job, Outcome, Report, Working, checkpoint_info
+
+TRAINS = True
+"""All processes of a launch run it together (see ``benchmarks.run``)."""
 
 DETECTIONS_NAME = "detections.json.gz"
 
@@ -52,6 +62,7 @@ def plan(job: Job, progress: Report | None = None) -> "DetectionPlan":
     device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, job.tower, job.image_heads, job.quick_gelu)
     _require_fitting_sizes(fields, tower)
+    division_of(fields)
     training = coco.load_split(job.data_root, fields.train_split, progress)
     validation = coco.load_split(job.data_root, fields.test_split, progress)
     if job.limit is not None and not 1 <= job.limit <= len(validation.pictures):
@@ -107,7 +118,17 @@ class DetectionPlan:
     @property
     def protocol(self) -> dict[str, Any]:
         """The fingerprinted fields."""
-        return self.fields.protocol()
+        return with_norm_batch(self.fields.protocol(), self.norm_batch)
+
+    @property
+    def division(self) -> Division:
+        """How the total batch is divided."""
+        return division_of(self.fields)
+
+    @property
+    def norm_batch(self) -> int | None:
+        """Pictures that are batch-normalised together; None where none are."""
+        return norm_batch(self.fields.norm_layer, self.division, self.device)
 
     @property
     def model_protocol(self) -> dict[str, Any]:
@@ -174,13 +195,15 @@ class DetectionPlan:
         """Iterations of the whole training."""
         return self.fields.iterations or self.fields.epochs * iterations_an_epoch(self.fields, self.learnt)
 
-    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome | None:
         """Train, or take up training, then score (see ``benchmarks.run.Plan``); the engine shows its own progress."""
         from benchmarks.dense.detection_pictures import save_pictures
         from benchmarks.engine.runner import BenchRunner
 
-        runner = BenchRunner.from_config(self.config(folder, state), self.device)
+        runner = BenchRunner.from_config(main_first(lambda: self.config(folder, state)), self.device)
         runner.train_and_test()
+        if not is_main():
+            return None
         found: list[Found] = runner.test_evaluator.metrics[0].found
         truth = coco.truth_of(self.validation.annotation_file, {picture.image_id for picture in self.scored})
         write_detections(folder / DETECTIONS_NAME, found)
@@ -195,7 +218,7 @@ class DetectionPlan:
             samples=samples_table(
                 [picture.sample_id for picture in self.scored], scores["box"].matches, scores["mask"].matches
             ),
-            **run_facts(runner, self.fields.precision, self.device),
+            **run_facts(runner, self.fields.precision, self.device, self.division),
         )
 
     def config(self, folder: Path, state: Path) -> Any:
@@ -209,7 +232,7 @@ class DetectionPlan:
             "model": model_config(fields, self.tower, self.pixel_statistics, weights),
             "train_dataloader": train_loader(fields, self.training, self.learnt, self.job.seed, state),
             "test_dataloader": test_loader(fields, self.validation, self.expected, state),
-            "train_cfg": {"type": "ResumableIterLoop", "max_iters": self.iterations},
+            "train_cfg": training_loop(self.iterations, fields.execution),
             "test_cfg": {"type": "TestLoop"},
             "test_evaluator": {"type": "CocoDetections"},
             "optim_wrapper": optimiser_config(fields, self.tower.architecture.depth, self.device),

@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 
 from benchmarks.data import coco
+from benchmarks.dense.common import division_of
 from benchmarks.dense.detection_protocol import DetectionFields
 from benchmarks.engine.randomness import Purpose, derived_seed
 from benchmarks.engine.sampling import EndlessShuffleSampler, SeededDataset
@@ -179,7 +180,7 @@ def train_loader(
             "seed": seed,
         },
         "sampler": grouped if fields.group_by_orientation else {"type": "EndlessShuffleSampler"},
-        "batch_size": fields.batch_size,
+        "batch_size": division_of(fields).part,
         "num_workers": fields.execution.workers,
         "persistent_workers": fields.execution.workers > 0,
         "drop_last": True,

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from benchmarks.dense.protocol import BackboneFields, ExecutionFields, Share, Size
-from benchmarks.engine.protocol import Count, Fields, Momentum, Positive, load_protocol
+from benchmarks.dense.protocol import BackboneFields, BatchFields, NormLayer, Share, Size
+from benchmarks.engine.protocol import Count, Momentum, Positive, load_protocol
 from benchmarks.suite import Benchmark
 
 STAGES = 3
@@ -13,7 +13,7 @@ STAGES = 3
 Stds = tuple[Positive, Positive, Positive, Positive]
 
 
-class DetectionFields(Fields):
+class DetectionFields(BatchFields):
     """One detection benchmark (docs/methodology.md, COCO)."""
 
     dataset: Literal["coco"]
@@ -35,7 +35,7 @@ class DetectionFields(Fields):
 
     position_size: Size
     drop_path_rate: Share
-    norm_layer: Literal["SyncBN", "BN", "GN"]
+    norm_layer: NormLayer
     fpn_channels: Count
     fpn_levels: Annotated[int, Field(ge=4)]
 
@@ -78,13 +78,11 @@ class DetectionFields(Fields):
     max_per_image: Annotated[int, Field(ge=1, le=100, description="COCO scores 100 at most")]
     mask_threshold: Share
 
-    lr: Positive
     betas: tuple[Momentum, Momentum]
     weight_decay: Annotated[float, Field(ge=0)]
     decay_biases_and_norms: bool
     exempt_pos_cls: bool = Field(description="no weight decay for position table and class token")
     layer_decay: Annotated[float, Field(gt=0, le=1)]
-    batch_size: Count = Field(description="images an iteration, over all processes")
     epochs: Count
     drop_epochs: tuple[Count, ...]
     drop_factor: Annotated[float, Field(gt=0, le=1)]
@@ -94,7 +92,6 @@ class DetectionFields(Fields):
     precision: Literal["fp32", "fp16", "bf16"]
 
     backbone: BackboneFields
-    execution: ExecutionFields
 
     @model_validator(mode="after")
     def _possible_ranges(self) -> "DetectionFields":

@@ -17,16 +17,23 @@ from benchmarks.data import ade20k
 from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
 from benchmarks.dense.common import (
     backbone_weights,
+    division_of,
     image_preprocessor,
+    norm_batch,
     optimiser_config,
     run_config,
     run_facts,
     tower_protocol,
+    training_loop,
     warmup_config,
+    with_norm_batch,
 )
-from benchmarks.dense.protocol import SegmentationFields
+from benchmarks.dense.protocol import GROUPS, SegmentationFields
 from benchmarks.engine.device import choose_device
+from benchmarks.engine.division import Division
+from benchmarks.engine.launch import is_main
 from benchmarks.engine.protocol import load_protocol
+from benchmarks.engine.together import main_first
 from benchmarks.errors import OptionError
 from benchmarks.files import write_text
 from benchmarks.install import check_installation
@@ -35,6 +42,9 @@ from benchmarks.run import Job, Outcome, Report, Working, checkpoint_info
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
 IGNORE = 255
+
+TRAINS = True
+"""All processes of a launch run it together (see ``benchmarks.run``)."""
 
 
 def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
@@ -49,6 +59,7 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
     device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, job.tower, job.image_heads, job.quick_gelu)
     _require_fitting_crop(fields, tower)
+    _require_normalisable(fields, tower, device)
     training = ade20k.load_split(job.data_root, fields.train_split, progress)
     validation = ade20k.load_split(job.data_root, fields.test_split, progress)
     if job.limit is not None and not 1 <= job.limit <= len(validation.pairs):
@@ -57,10 +68,10 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
 
 
 def _require_fitting_crop(fields: SegmentationFields, tower: ImageTower) -> None:
-    """Refuse crops that patches cannot tile, and crops too small for the pyramid's stride of 32.
+    """Refuse crops that patches cannot tile, and crops or test images too small for the pyramid's stride of 32.
 
     Raises:
-        OptionError: the crop does not fit the tower.
+        OptionError: a size does not fit the tower.
     """
     patch, rows = tower.architecture.patch_size, 2 if fields.pyramid else 1
     if any(side % patch or side < rows * patch for side in fields.crop_size):
@@ -68,6 +79,28 @@ def _require_fitting_crop(fields: SegmentationFields, tower: ImageTower) -> None
             f"crop_size={fields.crop_size}: choose multiples of the tower's patch of {patch} pixels, "
             f"at least {rows * patch}"
         )
+    shortest = min(short for _, short in fields.test_sizes)
+    if shortest < rows * patch:
+        raise OptionError(
+            f"test_scales={fields.test_scales} of image_scale={fields.image_scale}: {shortest} pixels for an image's "
+            f"short side, of which the tower needs {rows * patch}; choose larger ones, or give test_smallest_side"
+        )
+
+
+def _require_normalisable(fields: SegmentationFields, tower: ImageTower, device: torch.device) -> None:
+    """Refuse a batch that does not divide, single values to batch-normalise, and widths that groups do not divide.
+
+    Raises:
+        OptionError: the batch or the tower does not fit the norm layer.
+    """
+    division, width = division_of(fields), tower.architecture.width
+    if fields.head == "upernet" and norm_batch(fields.norm_layer, division, device) == 1:
+        raise OptionError(
+            f"batch_size={fields.batch_size}: by {division.by} one image is batch-normalised at a time, and "
+            "UperNet's 1x1 pooling needs two; lower one of them, or choose -o norm_layer=GN, another protocol"
+        )
+    if fields.norm_layer == "GN" and fields.pyramid and width % GROUPS:
+        raise OptionError(f"norm_layer=GN: the tower's width of {width} is no multiple of {GROUPS}")
 
 
 @dataclass(frozen=True)
@@ -84,7 +117,17 @@ class SegmentationPlan:
     @property
     def protocol(self) -> dict[str, Any]:
         """The fingerprinted fields."""
-        return self.fields.protocol()
+        return with_norm_batch(self.fields.protocol(), self.norm_batch)
+
+    @property
+    def division(self) -> Division:
+        """How the total batch is divided."""
+        return division_of(self.fields)
+
+    @property
+    def norm_batch(self) -> int | None:
+        """Images that are batch-normalised together; None where none are."""
+        return norm_batch(self.fields.norm_layer, self.division, self.device) if self.fields.normalised else None
 
     @property
     def model_protocol(self) -> dict[str, Any]:
@@ -134,12 +177,14 @@ class SegmentationPlan:
         """How many images will be scored."""
         return self.job.limit or len(self.validation.pairs)
 
-    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome | None:
         """Train, or take up training, then score (see ``benchmarks.run.Plan``); the engine shows its own progress."""
         from benchmarks.engine.runner import BenchRunner
 
-        runner = BenchRunner.from_config(self.config(folder, state), self.device)
+        runner = BenchRunner.from_config(main_first(lambda: self.config(folder, state)), self.device)
         runner.train_and_test()
+        if not is_main():
+            return None
         images = runner.test_evaluator.metrics[0].images
         intersection = np.stack([image.intersection for image in images])
         union = np.stack([image.union for image in images])
@@ -147,11 +192,14 @@ class SegmentationPlan:
             metrics={"mIoU": miou_metric(intersection, union)},
             per_class={"IoU": _named(per_class_iou(intersection, union))},
             samples=samples_table(images),
-            **run_facts(runner, self.fields.precision, self.device),
+            **run_facts(runner, self.fields.precision, self.device, self.division),
         )
 
     def config(self, folder: Path, state: Path) -> Any:
         """The complete MMEngine config of this run: logs and pictures in ``folder``, resume state in ``state``."""
+        if self.fields.many_views:
+            from benchmarks.dense import multi_scale  # noqa: F401 (registers it; imports MMSegmentation)
+
         state.mkdir(parents=True, exist_ok=True)
         fields = self.fields
         weights = backbone_weights(self.tower, state)
@@ -159,7 +207,7 @@ class SegmentationPlan:
             "model": model_config(fields, self.tower, self.pixel_statistics, weights),
             "train_dataloader": train_loader(fields, self.training, self.job.seed, state),
             "test_dataloader": test_loader(fields, self.validation, self.expected, state),
-            "train_cfg": {"type": "ResumableIterLoop", "max_iters": fields.iterations},
+            "train_cfg": training_loop(fields.iterations, fields.execution),
             "test_cfg": {"type": "TestLoop"},
             "test_evaluator": {
                 "type": "PixelCounts",
@@ -181,7 +229,7 @@ def model_config(
     """MMSegmentation's ``EncoderDecoder`` over the tower."""
     channels = tower.architecture.width
     return {
-        "type": "EncoderDecoder",
+        "type": "ManyViewsSegmentor" if fields.many_views else "EncoderDecoder",
         "data_preprocessor": {
             "type": "SegDataPreProcessor",
             **image_preprocessor(statistics),
@@ -195,7 +243,7 @@ def model_config(
             "image_size": fields.crop_size,
             "norm_on_taps": fields.backbone.norm_on_taps,
             "position_offset": fields.backbone.position_offset,
-            "pyramid": {"type": fields.norm_layer} if fields.pyramid else None,
+            "pyramid": _norm(fields) if fields.pyramid else None,
             "drop_path_rate": fields.drop_path_rate,
             "checkpoint_blocks": fields.execution.checkpoint_blocks,
             "frozen": fields.frozen_backbone,
@@ -206,19 +254,30 @@ def model_config(
     }
 
 
+def _norm(fields: SegmentationFields) -> dict[str, Any]:
+    """MMEngine's config of the norm layer."""
+    groups = {"num_groups": GROUPS} if fields.norm_layer == "GN" else {}
+    return {"type": fields.norm_layer, "requires_grad": True, **groups}
+
+
 def _head_base(fields: SegmentationFields, weight: float) -> dict[str, Any]:
     """What all heads share: classes, norm layer, loss."""
     return {
         "num_classes": fields.num_classes,
-        "norm_cfg": {"type": fields.norm_layer, "requires_grad": True},
+        "norm_cfg": _norm(fields),
         "align_corners": False,
         "ignore_index": IGNORE,
-        "loss_decode": {
-            "type": "CrossEntropyLoss",
-            "loss_weight": weight,
-            "avg_non_ignore": not fields.loss_counts_ignored_pixels,
-        },
+        "loss_decode": _loss(fields, weight),
     }
+
+
+def _loss(fields: SegmentationFields, weight: float) -> dict[str, Any]:
+    """Cross-entropy averaged over all pixels, which are as many in every process, or over the labelled ones of all."""
+    if fields.loss_counts_ignored_pixels:
+        return {"type": "CrossEntropyLoss", "loss_weight": weight, "avg_non_ignore": False}
+    from benchmarks.dense import segmentation_losses  # noqa: F401 (registers it; imports MMSegmentation)
+
+    return {"type": "SharedCrossEntropyLoss", "loss_weight": weight, "avg_non_ignore": True}
 
 
 def upernet_head(fields: SegmentationFields, channels: int) -> dict[str, Any]:
@@ -307,23 +366,28 @@ def train_loader(fields: SegmentationFields, split: ade20k.Split, seed: int, lis
             "seed": seed,
         },
         "sampler": {"type": "EndlessShuffleSampler"},
-        "batch_size": fields.batch_size,
+        "batch_size": division_of(fields).part,
         "num_workers": fields.execution.workers,
         "persistent_workers": fields.execution.workers > 0,
         "drop_last": True,
     }
 
 
+def test_pipeline(fields: SegmentationFields) -> list[dict[str, Any]]:
+    """Loading and resizing: one view of an image, or a list of all of them; the labels keep their original size."""
+    resizes = [{"type": "Resize", "scale": size, "keep_ratio": True} for size in fields.test_sizes]
+    labels = {"type": "LoadAnnotations", "reduce_zero_label": True}
+    load, pack = {"type": "LoadImageFromFile"}, {"type": "PackSegInputs"}
+    if not fields.many_views:
+        return [load, *resizes, labels, pack]
+    flips = [{"type": "RandomFlip", "prob": float(flip)} for flip in ((0, 1) if fields.test_flip else (0,))]
+    return [load, {"type": "TestTimeAug", "transforms": [resizes, flips, [labels], [pack]]}]
+
+
 def test_loader(fields: SegmentationFields, split: ade20k.Split, count: int, lists: Path) -> dict[str, Any]:
     """The first ``count`` validation images, one by one, at test scale with labels of original size."""
-    pipeline: list[dict[str, Any]] = [
-        {"type": "LoadImageFromFile"},
-        {"type": "Resize", "scale": fields.image_scale, "keep_ratio": True},
-        {"type": "LoadAnnotations", "reduce_zero_label": True},
-        {"type": "PackSegInputs"},
-    ]
     return {
-        "dataset": {**_dataset(split, count, pipeline, lists), "test_mode": True},
+        "dataset": {**_dataset(split, count, test_pipeline(fields), lists), "test_mode": True},
         "sampler": {"type": "DefaultSampler", "shuffle": False},
         "batch_size": 1,
         "num_workers": fields.execution.workers,

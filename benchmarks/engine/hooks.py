@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from mmengine.dist import all_reduce_dict, get_rank, is_main_process
+from mmengine.dist import all_reduce_dict, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
@@ -135,8 +135,8 @@ class ProgressHook(Hook):
         self.scoring = self.bar.add_task(f"score {self.label}", total=total, note="images")
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Advance by one batch of scored images."""
-        self.bar.advance(self.scoring, len(outputs or ()))
+        """Advance by one batch of scored images; the other processes score as many in the same time."""
+        self.bar.advance(self.scoring, len(outputs or ()) * get_world_size())
         self._line(f"score {batch_idx + 1}/{len(runner.test_dataloader)} batches")
 
     def after_test(self, runner: Any) -> None:

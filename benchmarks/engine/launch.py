@@ -20,6 +20,9 @@ Launcher = Literal["none", "pytorch", "slurm"]
 _LONGEST_WAIT = timedelta(days=1)
 """For the first process, while it decodes a data set that is read for the first time."""
 
+STANDARD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""The environment variables by which PyTorch's processes find each other."""
+
 PATIENCE = 5.0
 """Seconds that the other processes leave the first one to say why all of them end."""
 
@@ -49,7 +52,7 @@ def said_once(launcher: Launcher) -> Iterator[None]:
 
 def _rank(launcher: Launcher) -> int:
     """Of this process, also before it has joined the others. Slurm tasks that do not train together are all first."""
-    if launched():
+    if by_torchrun() or (launcher == "pytorch" and launched()):
         return int(os.environ["RANK"])
     return int(os.environ.get("SLURM_PROCID", "0")) if launcher == "slurm" else 0
 
@@ -72,13 +75,13 @@ def check_launcher(launcher: Launcher, processes: int | None) -> None:
 def _require_launcher(launcher: Launcher, processes: int | None) -> None:
     if processes is not None and launcher != "pytorch":
         raise OptionError(f"--nproc {processes}: only --launcher pytorch starts processes")
-    if processes is not None and launched() and processes != int(os.environ["LOCAL_WORLD_SIZE"]):
+    if processes is not None and by_torchrun() and processes != int(os.environ["LOCAL_WORLD_SIZE"]):
         raise OptionError(f"--nproc {processes}: torchrun started {os.environ['LOCAL_WORLD_SIZE']}; leave --nproc out")
     if launcher == "slurm" and "SLURM_PROCID" not in os.environ:
         raise OptionError("--launcher slurm: this is not a Slurm task; start the command with srun")
     if launcher == "slurm":
         _require_gpu_of_task()
-    if launcher == "none" and launched():
+    if launcher == "none" and by_torchrun():
         raise OptionError("this process was started by torchrun; add --launcher pytorch")
 
 
@@ -96,14 +99,25 @@ def _require_gpu_of_task() -> None:
         )
 
 
-def launched() -> bool:
+def by_torchrun() -> bool:
     """Whether torchrun (or :func:`relaunch`) started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def must_relaunch(launcher: Launcher) -> bool:
-    """Whether this process is only to start the ones that train."""
-    return launcher == "pytorch" and not launched()
+def launched() -> bool:
+    """Whether this process was told its place: by torchrun, or by whatever sets PyTorch's standard variables."""
+    return by_torchrun() or all(name in os.environ for name in STANDARD)
+
+
+def must_relaunch(launcher: Launcher, processes: int | None = None) -> bool:
+    """Whether this process is only to start the ones that train.
+
+    Args:
+        launcher: how this process was started.
+        processes: how many the user wants to be started here, if told. A cluster may set the standard variables for
+            torchrun to read; who names a number wants that many started.
+    """
+    return launcher == "pytorch" and not by_torchrun() and (processes is not None or not launched())
 
 
 def default_processes() -> int:
@@ -121,8 +135,10 @@ def relaunch(arguments: Sequence[str], processes: int) -> NoReturn:
         processes: how many.
 
     Raises:
-        SystemExit: always; the code is 0, or that of the process that failed first.
+        SystemExit: always; the code is 0, that of the process that failed first, or 128 and the number of the signal
+            that ended them all (Ctrl-C).
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -138,13 +154,16 @@ def relaunch(arguments: Sequence[str], processes: int) -> NoReturn:
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         sys.exit(failure.exitcode)
+    except SignalException as stopped:
+        sys.exit(128 + stopped.sigval)
     sys.exit(0)
 
 
 def join(launcher: Launcher, device: str) -> torch.device:
     """Become one of the training's processes, and tell which device is this one's.
 
-    Processes on the CPU talk through gloo, on GPUs through nccl, each with the GPU of its local rank.
+    Processes on the CPU talk through gloo, on GPUs through nccl, each with the GPU of its local rank. One that has
+    joined already stays with its device.
 
     Args:
         launcher: how this process was started.
@@ -154,7 +173,7 @@ def join(launcher: Launcher, device: str) -> torch.device:
         OptionError: the device is unknown, is not here, or is a numbered one though each process takes its own.
     """
     chosen = choose_device(device)
-    if launcher == "none":
+    if launcher == "none" or torch.distributed.is_initialized():
         return chosen
     if ":" in device:
         raise OptionError(f"--device {device}: each process takes a GPU of its own; write auto or cuda")
@@ -165,9 +184,20 @@ def join(launcher: Launcher, device: str) -> torch.device:
 
 
 def _join_on_gpu(launcher: Launcher) -> torch.device:
-    """MMEngine's start of process groups, which knows Slurm's variables."""
+    """MMEngine's start of process groups, which knows Slurm's variables.
+
+    Raises:
+        OptionError: there are more processes here than GPUs.
+    """
     from mmengine.dist import init_dist
 
+    if launcher == "pytorch":
+        seen = torch.cuda.device_count()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if here > seen:
+            raise OptionError(f"{here} processes on this machine, but {seen} GPUs; start as many, or add --device cpu")
+        # Not one of the standard variables: without it the processes of a machine are taken to be numbered in a row.
+        os.environ.setdefault("LOCAL_RANK", str(int(os.environ["RANK"]) % seen))
     init_dist(launcher, backend="nccl", timeout=_LONGEST_WAIT.total_seconds())
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
@@ -179,3 +209,13 @@ def from_main(value: Any) -> Any:
     values = [value]
     broadcast_object_list(values)
     return values[0]
+
+
+def count_processes() -> int:
+    """Of the launch that this process has joined; 1 if there is none."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the only one of its launch, or the one that speaks for all."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import broadcast
 from mmengine.logging import MMLogger
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper, revert_sync_batchnorm
 from mmengine.runner import Runner
@@ -84,13 +85,16 @@ class BenchRunner(Runner):
         """Nothing: the visualiser has written the same config already (``vis_data/config.py``)."""
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
-        """Move the model to the told device; on one process SyncBN becomes BN, else gradients are averaged by DDP.
+        """Move the model to the told device; with several processes, gradients are averaged by DDP.
 
+        SyncBN becomes BN on one process, where it is the same, and on the CPU, which has no SyncBN.
         MMEngine's own takes the device from its guess and hands a GPU's number to DDP on the CPU too.
         """
         model = model.to(self.device)
+        if not self.distributed or self.device.type == "cpu":
+            model = revert_sync_batchnorm(model)
         if not self.distributed:
-            return revert_sync_batchnorm(model)
+            return model
         devices = [self.device] if self.device.type == "cuda" else None
         return MMDistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
@@ -115,7 +119,16 @@ class BenchRunner(Runner):
         """Train, or take up training, then score; whatever happens, the terminal is left usable."""
         with self._terminal():
             self.train()
+            self._share_buffers()
             self.test()
+
+    def _share_buffers(self) -> None:
+        """Every process scores with the main one's buffers, which are also those of the resume state.
+
+        Plain BN on several processes has running statistics of its own on each.
+        """
+        for buffer in self.bare_model.buffers():
+            broadcast(buffer)
 
     def train_only(self) -> None:
         """Train, or take up training; whatever happens, the terminal is left usable."""

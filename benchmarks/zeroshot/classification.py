@@ -13,7 +13,7 @@ from benchmarks.data.vocabulary import Vocabulary, vocabulary_of, with_prompts
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.records import DataInfo
 from benchmarks.run import Job, Report, Working
-from benchmarks.statistics import bootstrap_mean_per_class, bootstrap_share, mean_per_class
+from benchmarks.statistics import bootstrap_mean_per_class, mean_per_class, share_interval
 from benchmarks.zeroshot.encoder import Encoder
 from benchmarks.zeroshot.plan import Drawn, Scores, Vectors, ZeroShotPlan, draw, fingerprint_with, metric, open_for
 from benchmarks.zeroshot.protocol import ClassificationFields
@@ -105,7 +105,7 @@ class Classification:
         total = len(self.labels)
         shares = {"top1": int(correct.sum())} | ({"top5": int((found.rank <= 5).sum())} if classes > 5 else {})
         metrics = {
-            name: metric(100 * hits / total, bootstrap_share(hits, total), total) for name, hits in shares.items()
+            name: metric(100 * hits / total, share_interval(hits, total), total) for name, hits in shares.items()
         }
         metrics["mean_per_class"] = metric(
             mean_per_class(right, present), bootstrap_mean_per_class(right, present), total

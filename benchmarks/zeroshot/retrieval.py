@@ -11,7 +11,7 @@ from benchmarks.data.images import subset
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.records import DataInfo, Metric
 from benchmarks.run import Job, Report
-from benchmarks.statistics import bootstrap_ratio, bootstrap_share
+from benchmarks.statistics import bootstrap_ratio, share_interval
 from benchmarks.zeroshot.plan import Drawn, Scores, Vectors, ZeroShotPlan, draw, fingerprint_with, metric, open_for
 from benchmarks.zeroshot.protocol import RetrievalFields
 from benchmarks.zeroshot.ranks import Places, ranks
@@ -85,7 +85,7 @@ def recalls(by_image: Places, by_text: Places, sizes: Places) -> dict[str, Metri
     owner = np.repeat(np.arange(len(sizes)), sizes)
     for k in RECALLS:
         hits = int((by_image <= k).sum())
-        found[f"i2t_r{k}"] = metric(100 * hits / len(sizes), bootstrap_share(hits, len(sizes)), len(sizes))
+        found[f"i2t_r{k}"] = metric(100 * hits / len(sizes), share_interval(hits, len(sizes)), len(sizes))
         own_hits = np.bincount(owner, weights=by_text <= k, minlength=len(sizes))
         share = 100 * float(own_hits.sum()) / len(by_text)
         found[f"t2i_r{k}"] = metric(share, bootstrap_ratio(own_hits, sizes), len(by_text))

@@ -71,12 +71,17 @@ SHARED = {
     "photometric_distortion": True,
     "test_mode": "slide",
     "test_stride": [341, 341],
+    "test_scales": [1.0],
+    "test_flip": False,
+    "test_smallest_side": None,
     "norm_layer": "SyncBN",
     "loss_counts_ignored_pixels": True,
     "betas": [0.9, 0.999],
     "weight_decay": 0.05,
     "exempt_pos_cls": False,
     "batch_size": 16,
+    "base_batch_size": 16,
+    "scale_lr": "none",
     "iterations": 160_000,
     "warmup_iterations": 1500,
     "warmup_ratio": 1e-6,
@@ -167,6 +172,9 @@ CHANGES = {
     "photometric_distortion": False,
     "test_mode": "whole",
     "test_stride": (100, 100),
+    "test_scales": (0.5, 1.0),
+    "test_flip": True,
+    "test_smallest_side": 600,
     "head_channels": 32,
     "head_dropout": 0.0,
     "pool_scales": (1, 2),
@@ -194,8 +202,10 @@ CHANGES = {
     "execution__workers": 1,
     "execution__checkpoint_blocks": True,
     "execution__state_interval": 3,
+    "execution__accumulate": 2,
 }
 FIXED = {"dataset", "train_split", "test_split", "num_classes", "backbone", "execution"}
+RATE = {"scale_lr", "base_batch_size"}  # act together and with batch_size: tests/engine/test_division.py
 HEAD = {"head", "pyramid"}  # change together: the two families of config differ in them
 
 
@@ -224,7 +234,7 @@ def test_no_field_is_forgotten_above() -> None:
     sections = {"backbone": SegmentationFields.model_fields["backbone"].annotation,
                 "execution": SegmentationFields.model_fields["execution"].annotation}  # fmt: skip
     nested = {f"{name}__{field}" for name, kind in sections.items() for field in kind.model_fields}  # type: ignore[union-attr]
-    assert (set(SegmentationFields.model_fields) - FIXED - HEAD) | nested == set(CHANGES)
+    assert (set(SegmentationFields.model_fields) - FIXED - HEAD - RATE) | nested == set(CHANGES)
 
 
 def test_execution_is_not_part_of_the_fingerprint() -> None:
@@ -271,6 +281,8 @@ def test_training_pipeline_in_order(tmp_path: Path) -> None:
         ("head_channels=None", "head=upernet needs"),
         ("pyramid=False", "head=upernet needs"),
         ("batch_size=1", "batch_size of 2"),
+        ("test_scales=()", "field test_scales"),
+        ("test_scales=(0.0,)", "field test_scales"),
         ("num_classes=151", "field num_classes"),
         ("test_stride=(0,0)", "field test_stride"),
         ("test_stride=(600,600)", "leaves gaps"),
@@ -287,6 +299,13 @@ def test_training_pipeline_in_order(tmp_path: Path) -> None:
 def test_bad_overrides_are_named(override: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         load_protocol(UPERNET, SegmentationFields, overrides=[override])
+
+
+@pytest.mark.parametrize("narrow", ["head_channels=48", "head_channels=32", "auxiliary_channels=48"])
+def test_groups_need_channels_to_divide(narrow: str) -> None:
+    """A map pooled to 1x1 has as many values in a group as the group has channels; one cannot be normalised."""
+    with pytest.raises(OptionError, match="norm_layer=GN needs head_channels and auxiliary_channels"):
+        load_protocol(UPERNET, SegmentationFields, overrides=["norm_layer=GN", narrow])
 
 
 def test_a_section_cannot_be_both_value_and_section() -> None:

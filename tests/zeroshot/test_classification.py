@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -209,12 +209,10 @@ def test_the_class_order_is_another_protocol_and_other_labels(tower: Path, tmp_p
     """SLIP's literal reading of Flowers: folders 1, 10, 100, 101, … sorted as text."""
     layouts.write(tmp_path, "flowers", shipped("flowers").keys)
     job = towers.job("zeroshot/flowers", tower, tmp_path)
-    plans = [
-        plan_job(replace(job, overrides=(*job.overrides, f"class_order={order}"))) for order in ("list", "folders")
-    ]
+    orders = [replace(job, overrides=(*job.overrides, f"class_order={order}")) for order in ("list", "folders")]
+    plans = [cast(ZeroShotPlan, plan_job(ordered)) for ordered in orders]
     labels = []
     for plan in plans:
-        assert isinstance(plan, ZeroShotPlan)
         assert isinstance(plan.task, Classification)
         labels.append(plan.task.labels)
     keys = sorted(str(number) for number in range(1, 103))
@@ -315,8 +313,7 @@ def test_other_metrics_or_prompts_encode_no_picture_again(
     towers.digits(tmp_path, 30)
     (tmp_path / "prompts.json").write_text(json.dumps({"templates": ["{}"]}))
     job = towers.job("zeroshot/mnist", tower, tmp_path)
-    plan = plan_job(job)
-    assert isinstance(plan, ZeroShotPlan)
+    plan = cast(ZeroShotPlan, plan_job(job))
     before = plan.encoder.encoded
     for again in (job, replace(job, prompts=tmp_path / "prompts.json"), job):
         Talk().session(tmp_path / "out", "overwrite").run(again)

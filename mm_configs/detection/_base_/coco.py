@@ -78,7 +78,10 @@ mask_threshold = 0.5
 
 # Schedule: AdamW; linear warm-up; the rate falls by drop_factor after each of drop_epochs; the last weights are scored.
 # iterations=None: as many as the epochs take. A number cuts the training short, and the drops keep their share of it.
+# batch_size is the total over all processes; scale_lr: how lr follows it away from base_batch_size (docs/scaling.md).
 batch_size = 16
+base_batch_size = 16
+scale_lr = "none"
 iterations = None
 drop_factor = 0.1
 warmup_iterations = 500
@@ -103,6 +106,7 @@ execution = dict(
     workers=2,
     checkpoint_blocks=True,
     state_interval=500,
+    accumulate=1,
 )
 
 # What --quick changes: the same chain, a fifth as large, one or two minutes on two cores.
@@ -128,6 +132,7 @@ quick = dict(
     mask_convs=1,
     mask_channels=64,
     batch_size=2,
+    base_batch_size=2,
     iterations=60,
     warmup_iterations=5,
     lr=5e-4,

@@ -19,14 +19,21 @@ flip_probability = 0.5
 photometric_distortion = True
 
 # Test: keep the aspect ratio, no flip, overlapping windows of crop_size, logits averaged, scored at original size.
+# One view of each image; the three last fields are for multi-scale testing (docs/methodology.md, variants).
 test_mode = "slide"
 test_stride = (341, 341)
+test_scales = (1.0,)
+test_flip = False
+test_smallest_side = None
 
 # Loss: cross-entropy averaged over all pixels, ignored ones included (they add 0 but count).
 loss_counts_ignored_pixels = True
 
 # Schedule: AdamW; linear warm-up times a polynomial decay, per iteration; the last iteration's weights are scored.
+# batch_size is the total over all processes; scale_lr: how lr follows it away from base_batch_size (docs/scaling.md).
 batch_size = 16
+base_batch_size = 16
+scale_lr = "none"
 iterations = 160_000
 warmup_iterations = 1500
 warmup_ratio = 1e-6
@@ -49,6 +56,7 @@ execution = dict(
     workers=2,
     checkpoint_blocks=False,
     state_interval=1000,
+    accumulate=1,
 )
 
 # What --quick changes: the same chain, everything a quarter as large, a minute on two cores.
@@ -57,6 +65,7 @@ quick = dict(
     crop_size=(128, 128),
     test_stride=(85, 85),
     batch_size=4,
+    base_batch_size=4,
     iterations=60,
     warmup_iterations=5,
     precision="fp32",

@@ -1,0 +1,1 @@
+"""The pages of the report, each made of blocks; nothing here writes a file."""
