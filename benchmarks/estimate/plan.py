@@ -10,6 +10,7 @@ from benchmarks.checkpoints import Inspection, inspect_checkpoint
 from benchmarks.data.vocabulary import shipped, with_prompts
 from benchmarks.dense.detection_protocol import DetectionFields
 from benchmarks.dense.protocol import SegmentationFields
+from benchmarks.engine.division import divide, divisors
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import CheckpointError, OptionError
 from benchmarks.estimate.dense import Counts, count_detection, count_segmentation, largest_size, mean_size
@@ -54,7 +55,7 @@ def estimate(job: Job, processes: int = 1) -> Estimate:
 
     Raises:
         CheckpointError: the checkpoint cannot be used, heads must be told, or it lacks a text side that is needed.
-        OptionError: an override does not fit, or there are more processes than pictures in a batch.
+        OptionError: an override does not fit, or the batch does not divide by the processes.
     """
     assert job.benchmark.runner is not None
     found = _found(job)
@@ -104,7 +105,7 @@ def _inspected(
 
 def _segmentation(job: Job, found: Inspection, processes: int) -> Estimate:
     fields = _fields(job, SegmentationFields)
-    batch = _share(fields.batch_size, processes)
+    batch = divide(fields.batch_size, processes, fields.execution.accumulate).part
     counter = partial(count_segmentation, architecture=found.architecture, batch=batch)
     sizes = f"training crops of {_size(fields.crop_size)}; pictures to score have sides of 4:3 (the median of ADE20K's)"
     return _dense(
@@ -116,7 +117,7 @@ def _segmentation(job: Job, found: Inspection, processes: int) -> Estimate:
 
 def _detection(job: Job, found: Inspection, processes: int) -> Estimate:
     fields = _fields(job, DetectionFields)
-    batch = _share(fields.batch_size, processes)
+    batch = divide(fields.batch_size, processes, fields.execution.accumulate).part
     counter = partial(count_detection, architecture=found.architecture, batch=batch)
     iterations = fields.iterations or fields.epochs * ceil(COCO_TRAINED_ON / fields.batch_size)
     sizes = (
@@ -152,7 +153,7 @@ def _dense(
     counts = counter(fields)
     training = Work("training", kind, fields.precision, pictures, counts.training)
     scoring = Work("scoring", "scoring", "fp32", _limited(job), counts.scoring)
-    batch = _share(fields.batch_size, processes)
+    batch = divide(fields.batch_size, processes, fields.execution.accumulate).part
     memory = _training_memory(counts, batch, processes)
     return Estimate(
         benchmark=job.benchmark.id,
@@ -196,7 +197,7 @@ def _advice(memory: Memory, counts: Counts, fields: Any, processes: int, counter
         ways = [
             *(_recompute(counts, recomputing, memory.batch, processes, size) if recomputing else []),
             *_more_processes(counts, fields.batch_size, processes, size),
-            *([f"let the gradients of {fits} pictures at a time accumulate"] if fits else []),
+            *_accumulate(memory.batch, fields.execution.accumulate, fits),
         ]
         lines.append(f"{name} GB are too few: {'; or '.join(ways) or 'not even one picture fits'}")
     return tuple(lines)
@@ -224,6 +225,12 @@ def _more_processes(counts: Counts, total_batch: int, processes: int, size: int)
             if needed <= size:
                 return [f"{number} GPUs instead of {processes} ({needed / GIB:.1f} GiB each)"]
     return []
+
+
+def _accumulate(batch: int, parts: int, fits: int) -> list[str]:
+    """The fewest equal parts of a process's batch that fit."""
+    sizes = [batch // number for number in divisors(batch) if batch // number <= fits]
+    return [f"-o execution.accumulate={parts * batch // sizes[0]} ({sizes[0]} pictures at a time)"] if sizes else []
 
 
 # ---- encoding
@@ -292,17 +299,6 @@ ESTIMATORS: Mapping[str, Callable[[Job, Inspection, int], Estimate]] = {
 def _fields(job: Job, schema: Any) -> Any:
     assert job.benchmark.config is not None
     return load_protocol(job.benchmark.config, schema, job.quick, job.overrides)
-
-
-def _share(total: int, processes: int) -> int:
-    """Pictures of a batch that each process has.
-
-    Raises:
-        OptionError: some would have none.
-    """
-    if processes > total:
-        raise OptionError(f"--nproc {processes}: a batch has {total} pictures; choose at most as many processes")
-    return ceil(total / processes)
 
 
 def _limited(job: Job, pictures: int | None = None) -> int:
