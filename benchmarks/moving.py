@@ -32,6 +32,7 @@ _LIMITS: Mapping[str, int] = {RECORD_NAME: 64 * _MIB, SAMPLES_NAME: 1024 * _MIB,
 """The files that are taken, besides pictures, and the most bytes of each."""
 
 _PICTURES = "pictures"
+_LONGEST_NAME = 255  # bytes: what file systems take
 _LARGEST_PICTURE = 64 * _MIB
 _MOST_PICTURES = 10_000
 _MOST_ENTRIES = 1_000_000
@@ -243,6 +244,8 @@ def _copy(files: Files, folder: str, names: Sequence[str], stage: Path, label: s
         picture = path.name not in _LIMITS
         target = stage / _PICTURES / path.name if picture else stage / path.name
         target.parent.mkdir(exist_ok=True)
+        if len(path.name.encode()) > _LONGEST_NAME:
+            raise RecordError(f"{label}: the name of a picture is longer than {_LONGEST_NAME} bytes")
         limit = _LARGEST_PICTURE if picture else _LIMITS[path.name]
         try:
             with files.open(name) as stream:

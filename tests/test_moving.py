@@ -273,6 +273,17 @@ def test_links_in_an_archive_are_refused(run: Path, tmp_path: Path) -> None:
         imported(tmp_path / "ours", tmp_path / "links.zip")
 
 
+def test_a_picture_with_an_endless_name_is_refused_alone(source: Path, tmp_path: Path) -> None:
+    """No file system takes it; the other runs of the archive arrive."""
+    archive = zipped(source)
+    with zipfile.ZipFile(archive, "a") as writer:
+        run_id = next(name for name in writer.namelist() if name.endswith("record.json")).split("/")[-2]
+        writer.writestr(f"runs/{run_id}/pictures/{'a' * 300}.png", PNG)
+    outcomes = list(imported(tmp_path / "ours", archive).values())
+    assert sum("longer than 255 bytes" in outcome for outcome in outcomes) == 1
+    assert outcomes.count("imported") == 2
+
+
 def test_two_members_of_one_name_are_refused(run: Path, tmp_path: Path) -> None:
     """What is checked must be what is stored."""
     with zipfile.ZipFile(tmp_path / "twice.zip", "w") as writer:

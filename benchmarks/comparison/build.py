@@ -200,10 +200,12 @@ def _footnotes(lines: Sequence[Line], sides: Sequence[Candidate]) -> tuple[str, 
     """How to read the lines that there are."""
     tests: Mapping[str, str] = {
         "McNemar": "McNemar's exact test for accuracies and image-to-text recall",
-        "bootstrap": "a paired bootstrap over images otherwise",
+        "bootstrap": "a paired bootstrap over images for the others",
         "bootstrap and seeds": "images and seeds together where a side has several seeds",
     }
     used = [how for test, how in tests.items() if any(line.difference.test == test for line in lines)]
+    if len(used) == 1:
+        used = [used[0].removesuffix(" for the others")]
     notes = [
         "difference: less the baseline, in points, with the 95 % interval of both scored on the same images.",
         f"p: {'; '.join(used)}; then Holm's correction over {len(lines)} lines. Below {LEVEL:g} it is a real "
@@ -212,8 +214,9 @@ def _footnotes(lines: Sequence[Line], sides: Sequence[Candidate]) -> tuple[str, 
     single = [line for line in lines if KINDS[line.metric].trained and line.difference.seeds == (1, 1)]
     if any(KINDS[line.metric].seed_spread for line in single):
         notes.append(
-            "one seed: the spread between seeds of ADE20K runs is 1–2 mIoU and is not in this interval; up to 2 mIoU a "
-            "difference is called within seed spread. More seeds: bench run ... --seed N."
+            "one seed: the spread between seeds of fine-tuned ADE20K runs is 1–2 mIoU (for the frozen linear head none "
+            "is published) and is not in this interval; up to 2 mIoU a difference is called within seed spread. "
+            "More seeds: bench run ... --seed N."
         )
     if any(not KINDS[line.metric].seed_spread for line in single):
         notes.append("one seed: the spread between seeds of COCO runs is not in this interval.")

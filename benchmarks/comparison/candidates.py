@@ -110,7 +110,7 @@ def _matching(name: str, records: Sequence[Record]) -> list[Record]:
 
 
 def _same_path(record: Record, name: str) -> bool:
-    return name == record.checkpoint.path or ("/" in name and str(Path(name).resolve()) == record.checkpoint.path)
+    return record.checkpoint.path in (name, str(Path(name).resolve()))
 
 
 def _is_digest(name: str, record: Record) -> bool:

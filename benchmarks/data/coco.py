@@ -176,7 +176,7 @@ def load_split(data_root: Path, name: SplitName, progress: Progress | None = Non
         raise DataError(
             f"{path}: COCO's instances are not there; beneath {data_root} unpack them as "
             f"{FOLDER}/{{train2017,val2017}} and {FOLDER}/annotations/instances_{{train,val}}2017.json "
-            "(`bench data prepare coco` tells how)"
+            "(`bench data prepare coco-instances` tells how)"
         )
     instances = read_instances(path)
     folder = data_root / FOLDER

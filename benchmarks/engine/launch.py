@@ -77,6 +77,10 @@ def _require_launcher(launcher: Launcher, processes: int | None) -> None:
         raise OptionError(f"--nproc {processes}: only --launcher pytorch starts processes")
     if processes is not None and by_torchrun() and processes != int(os.environ["LOCAL_WORLD_SIZE"]):
         raise OptionError(f"--nproc {processes}: torchrun started {os.environ['LOCAL_WORLD_SIZE']}; leave --nproc out")
+    for name in (*STANDARD, "LOCAL_WORLD_SIZE"):
+        value = os.environ.get(name, "0")
+        if launcher == "pytorch" and name != "MASTER_ADDR" and not value.isdecimal():
+            raise OptionError(f"--launcher pytorch: the environment says {name}={value}, which is no number")
     if launcher == "slurm" and "SLURM_PROCID" not in os.environ:
         raise OptionError("--launcher slurm: this is not a Slurm task; start the command with srun")
     if launcher == "slurm":
@@ -94,8 +98,9 @@ def _require_gpu_of_task() -> None:
     seen, local = torch.cuda.device_count(), int(os.environ.get("SLURM_LOCALID", "0"))
     if seen <= local:
         raise OptionError(
-            f"--launcher slurm: task {local} of this node sees {seen} GPUs, but takes the one of its own number; let "
-            "every task see all of its node: --gres=gpu:N, without --gpus-per-task or --gpu-bind"
+            f"--launcher slurm: task {local} of this node sees {seen} GPUs, but takes the one of its own number (Slurm "
+            "tasks compute on GPUs only); let every task see all of its node: --gres=gpu:N, without --gpus-per-task or "
+            "--gpu-bind"
         )
 
 

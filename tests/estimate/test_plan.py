@@ -156,7 +156,7 @@ def test_the_fewest_gpus_that_are_enough_are_advised() -> None:
     forty, eighty = advised(counts(200), counts(190))
     assert "8 GPUs instead of 1" in forty  # 4 would need 56 GiB each
     assert "4 GPUs instead of 1" in eighty
-    assert "execution.accumulate=8 (2 pictures at a time)" in forty
+    assert "execution.accumulate=8 (2 pictures at a time" in forty
 
 
 def test_what_fits_nowhere_is_said() -> None:

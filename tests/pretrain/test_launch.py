@@ -91,6 +91,7 @@ def test_a_failing_process_ends_all_with_its_own_code(root: Path, tmp_path: Path
         ("pytorch", 3, {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_WORLD_SIZE": "2"}, "torchrun started 2"),
         ("none", None, {"TORCHELASTIC_RUN_ID": "x", "RANK": "0"}, "add --launcher pytorch"),
         ("slurm", None, {}, "start the command with srun"),
+        ("pytorch", None, {"MASTER_PORT": "tty0"}, "MASTER_PORT=tty0, which is no number"),
     ],
 )
 def test_launches_that_cannot_be(

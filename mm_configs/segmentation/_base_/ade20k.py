@@ -51,7 +51,7 @@ backbone = dict(
     position_offset=0.1,
 )
 
-# How it is executed: decides time and memory, not the result.
+# How it is executed: decides time and memory, not the result (but for accumulate under batch norm: docs/scaling.md).
 execution = dict(
     workers=2,
     checkpoint_blocks=False,
