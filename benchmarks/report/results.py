@@ -14,6 +14,7 @@ from benchmarks.report.names import shown, slug
 from benchmarks.suite import BENCHMARKS, Benchmark
 from benchmarks.tables import Table, build
 from benchmarks.tables.layouts import LAYOUTS
+from benchmarks.tables.results import changed_reading
 
 SHOWN_RUNS = 6
 """How many runs are shown side by side where each takes a chart or a column."""
@@ -184,6 +185,8 @@ def _label(record: Record, hashes: Mapping[str, set[str]], towers: Mapping[str, 
     label = shown(checkpoint.name, 60)
     if len(hashes[checkpoint.name]) > 1:
         label += f" [{checkpoint.sha256[:6]}]"
+    if reading := changed_reading(record):
+        label += f" [{reading}]"
     return f"{label} ({shown(str(tower), 20)})" if len(towers[checkpoint.sha256]) > 1 and tower else label
 
 

@@ -13,6 +13,9 @@ from benchmarks.files import shipped
 VIEWS_LABEL = "effective_view"
 """The label column that holds the paper's effective views."""
 
+LOSS_WEIGHTS: Mapping[str, str] = {"a1": "alpha_cls", "a2": "alpha_patch", "a3": "alpha_reconstruction"}
+"""The weights of DetailCLIP's losses: as the paper calls them to their names in a checkpoint's training record."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -40,7 +43,7 @@ class Layout:
         row_name: how ``METHOD[@EPOCHS]`` is made of a row's labels.
         aliases: other names of rows, written as the names they stand for.
         rank_within: labels within whose groups best and second best are found; empty for the whole column.
-        weights: label to name in the checkpoint's training record, of the loss weights that tell the rows apart.
+        by_weights: whether the ``LOSS_WEIGHTS`` tell the rows apart; elsewhere all of them are 1.
     """
 
     title: str
@@ -49,7 +52,7 @@ class Layout:
     row_name: str = "{method}@{epochs}"
     aliases: Mapping[str, str] = field(default_factory=dict)
     rank_within: tuple[str, ...] = ()
-    weights: Mapping[str, str] = field(default_factory=dict)
+    by_weights: bool = False
 
     @property
     def measured(self) -> tuple[Column, ...]:
@@ -109,7 +112,7 @@ LAYOUTS: Mapping[int, Layout] = {
         columns=(Column("acc", "ImageNet-1K top-1"),),
         row_name="DetailCLIP({a1},{a2},{a3})@25",
         aliases={"DetailCLIP@25": "DetailCLIP(1,1,1)@25"},
-        weights={"a1": "alpha_cls", "a2": "alpha_patch", "a3": "alpha_reconstruction"},
+        by_weights=True,
     ),
 }
 

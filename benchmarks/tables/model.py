@@ -108,7 +108,8 @@ class Entry:
     """What one checkpoint (and one of its towers) reached in a row.
 
     Attributes:
-        checkpoint: its name, printable and at most 60 characters long.
+        checkpoint: its name, printable and at most 60 characters long; then in brackets what tells this entry from
+            others of that name, ``slip [norm_layer=BN]``, and loss weights that are not those of the paper's method.
         sha256: of its file.
         tower: which of its towers, where it has several.
         labels: label columns known from its own training record.

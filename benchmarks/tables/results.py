@@ -3,6 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pkgutil import resolve_name
+from typing import Any
 
 from benchmarks.errors import RecordError
 from benchmarks.records import Metric, Record
@@ -64,12 +67,39 @@ def results_of(table: int, records: Iterable[Record], default_fingerprints: Mapp
 
 def _reason(column: str, record: Record, default_fingerprints: Mapping[str, str]) -> str:
     """Why a result is not comparable with the paper; empty when it is."""
+    reading = changed_reading(record)
     reasons = {
         "fills no column": not column,
         record.status: record.status != "full",
-        "other protocol": record.protocol_fingerprint != default_fingerprints.get(record.benchmark),
+        f"other protocol ({reading})" if reading else "other protocol": reading
+        or record.protocol_fingerprint != default_fingerprints.get(record.benchmark),
     }
     return ", ".join(reason for reason, applies in reasons.items() if applies)
+
+
+def changed_reading(record: Record) -> str:
+    """How a tower was read otherwise than shipped, ``norm_on_taps=True`` for example; empty when it was not.
+
+    These fields of the protocol (its section ``backbone``) stand in the record's ``model_protocol``, so that the
+    fingerprint does not tell of them.
+    """
+    told = record.model_protocol
+    shipped = _shipped_reading(record.benchmark)
+    changed = [name for name, value in shipped.items() if name in told and told[name] != value]
+    return ", ".join(printable(f"{name}={told[name]}") for name in changed)
+
+
+@cache
+def _shipped_reading(benchmark_id: str) -> Mapping[str, Any]:
+    """Name to shipped value of the fields on how a benchmark reads a tower; none where it has no such fields."""
+    from benchmarks.engine.protocol import load_protocol
+
+    for benchmark in BENCHMARKS:
+        fields = resolve_name(benchmark.fields) if benchmark.id == benchmark_id else None
+        if fields and "backbone" in fields.model_fields:
+            shipped: dict[str, Any] = load_protocol(benchmark.config, fields).backbone.model_dump(mode="json")
+            return shipped
+    return {}
 
 
 def other_run(result: Result) -> OtherRun:

@@ -2,6 +2,7 @@
 
 import itertools
 from math import sqrt
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,8 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.errors import OptionError, RecordError
-from benchmarks.records import Record
+from benchmarks.records import Record, Store
+from benchmarks.report.results import gather, representatives
+from benchmarks.run import default_fingerprints
+from benchmarks.suite import BENCHMARKS
 from benchmarks.tables import build, render
+from benchmarks.tables.results import changed_reading
+from tests.example_record import make_samples
 from tests.tables.parsed import markdown_tables
 from tests.tables.runs import DEFAULTS, imagenet, interval, own_rows, read_csv, row_of, run, table3
 
@@ -88,6 +94,66 @@ def test_a_benchmark_can_fill_two_columns_and_needs_both_metrics() -> None:
 def test_a_table_that_the_paper_does_not_have_is_an_option_error() -> None:
     with pytest.raises(OptionError, match="no table 5: choose one of 1, 2, 3, 4"):
         build(5, [], {})
+
+
+SHIPPED = {"norm_on_taps": True, "force_imagenet_norm": False, "position_offset": 0.1}
+"""How the segmentation benchmarks read a tower; detection leaves the taps as they are."""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("norm_on_taps", False), ("force_imagenet_norm", True), ("position_offset", 0.0)]
+)
+def test_a_tower_read_otherwise_than_shipped_is_another_protocol(field: str, value: object) -> None:
+    """No fingerprint tells of these fields, and they change the value: nothing of it may stand in the column."""
+    changed = run(value=99.5, model_protocol={**SHIPPED, field: value})
+    table = build(1, [run(model_protocol=SHIPPED), changed], DEFAULTS)
+    (entry,) = row_of(table, method="SLIP").entries
+    assert (entry.checkpoint, entry.cells["ade20k_upernet"].value) == ("slip", 46.31)
+    (other,) = table.other
+    assert other.reason == f"other protocol ({field}={value})"
+    assert row_of(build(1, [changed], DEFAULTS), method="SLIP").absent["ade20k_upernet"] == f"only {other.reason}"
+
+
+def test_every_changed_field_is_named_and_a_changed_fingerprint_is_said_once() -> None:
+    model = {"norm_on_taps": False, "position_offset": 0.2}
+    (other,) = build(1, [run(model_protocol=model, protocol={"crop": 640}, status="quick")], DEFAULTS).other
+    assert other.reason == "quick, other protocol (norm_on_taps=False, position_offset=0.2)"
+
+
+def test_what_is_shipped_is_the_benchmarks_own() -> None:
+    """Detection does not norm the taps, the zero-shot benchmarks know no such field, the future anything."""
+    both = interval("AP_box", 44) | interval("AP_mask", 40)
+    coco = [
+        run(benchmark="coco-cascade", metrics=both, model_protocol={**SHIPPED, "norm_on_taps": norm})
+        for norm in (False, True)
+    ]
+    assert [changed_reading(record) for record in coco] == ["", "norm_on_taps=True"]
+    assert {other.reason for other in build(1, coco, DEFAULTS).other} == {"other protocol (norm_on_taps=True)"}
+    assert not changed_reading(imagenet("SLIP@25", 40.0, model_protocol={"norm_on_taps": False}))
+    assert not changed_reading(run(benchmark="of-the-future", model_protocol={"norm_on_taps": False}))
+
+
+def test_the_shipped_reading_of_every_benchmark_can_be_told() -> None:
+    told = {
+        benchmark.id: changed_reading(run(benchmark=benchmark.id, model_protocol=OTHERWISE)) for benchmark in BENCHMARKS
+    }
+    assert {name for name, changed in told.items() if changed} == {
+        *("ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune", "coco-cascade", "coco-cascade-3x"),
+    }
+    assert set(told) == set(default_fingerprints())
+
+
+OTHERWISE = {"force_imagenet_norm": True}
+
+
+def test_a_report_labels_runs_by_how_the_tower_was_read(tmp_path: Path) -> None:
+    """Else one of them, whichever it is, would represent both in its charts."""
+    records = [run(run_id="as-shipped", model_protocol=SHIPPED), run(run_id="changed", model_protocol=OTHERWISE)]
+    for record in records:
+        Store(tmp_path).write(record, make_samples(2000))
+    runs = gather(tmp_path).runs
+    assert [found.name for found in runs] == ["slip", "slip [force_imagenet_norm=True]"]
+    assert len(representatives(runs)) == 2
 
 
 # ---- which row
@@ -202,6 +268,52 @@ def test_a_checkpoint_that_names_no_row_never_stands_beside_the_papers_value() -
     table = build(4, [imagenet(None, 42.0, training=alphas(1, 1, 0))], DEFAULTS)
     assert all(not row.entries for row in table.rows if row.paper)
     assert len(own_rows(table)) == 1
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_an_ablation_never_stands_beside_the_papers_method(number: int) -> None:
+    """`--row DetailCLIP@25` is right for Table 4, where the weights decide; elsewhere the rows are of 1, 1, 1."""
+    records = []
+    for name, weights in (("ablation", (1, 1, 0)), ("method", (1.0, 1, 1)), ("unknown", (1, 1, None))):
+        changes: dict[str, Any] = {"name": name, "training": alphas(*weights)}
+        column = {1: run("DetailCLIP@25", **changes), 2: imagenet("DetailCLIP@25", 43.0, **changes)}
+        records += table3("DetailCLIP@25", **changes) if number == 3 else [column[number]]
+    table = build(number, records, DEFAULTS)
+    beside = row_of(table, method="DetailCLIP", epochs="25").entries
+    assert [entry.checkpoint for entry in beside] == ["method", "unknown"]
+    (own,) = own_rows(table)
+    (entry,) = own.entries
+    assert entry.checkpoint == "ablation [a1 1, a2 1, a3 0]"
+    assert all(cell.difference is None for cell in entry.cells.values())
+    told = "Checkpoint ablation: its row DetailCLIP@25 does not have its weights (a1 1, a2 1, a3 0)"
+    assert [note for note in table.footnotes if "its weights" in note] == [f"{told}; it stands in a row of its own."]
+    assert "ablation [a1 1, a2 1, a3 0] (online)" in render(table, "text")
+
+
+def test_table_4_speaks_of_no_other_method() -> None:
+    """The ImageNet runs that fill Table 2 are no ablation."""
+    records = [
+        imagenet(row, 40.0, name=f"run-{at}", training=training, status=status)
+        for status in ("full", "quick")
+        for at, (row, training) in enumerate(
+            [
+                ("SLIP@25", None),
+                ("CLIP", {"method": "clip", "alphas": {}}),
+                ("MyMethod@25", alphas(1, 1, 0)),
+                (None, None),
+                (None, alphas(1, 1, None)),
+                (None, alphas(1, 1, 0.25)),
+                ("detailclip(3,1,1)@25", None),
+                ("DetailCLIP@50", None),
+            ]
+        )
+    ]
+    table = build(4, records, DEFAULTS)
+    assert all(not row.entries for row in table.rows if row.paper)
+    assert [row.entries[0].checkpoint for row in own_rows(table)] == ["run-5", "run-6", "run-7"]
+    assert [other.checkpoint for other in table.other] == ["run-5", "run-6", "run-7"]
+    assert not any("MyMethod" in note or "SLIP" in note for note in table.footnotes)
+    assert len(own_rows(build(2, records, DEFAULTS))) == 6  # SLIP@25 and DetailCLIP@50 are rows there
 
 
 @pytest.mark.parametrize("weights", [(1, 1, None), ("1", 1, 1), (True, 1, 1), (1, 1, -1), (10**400, 1, 1), ([], {}, 1)])
@@ -331,6 +443,7 @@ def test_an_average_of_sets_without_intervals_has_none() -> None:
         {"name": "another"},
         {"checkpoint": {"sha256": "0" * 64}},
         {"model_protocol": {"image_heads": 2}},
+        {"model_protocol": {"prompts": {"templates": ["a photo of a {}." * 9]}}},
         {"data": {"fingerprint": "e" * 16}},
         {"norm_layer": "SyncBN"},
         {"precision": "bf16"},
@@ -341,6 +454,53 @@ def test_runs_that_differ_in_more_than_the_seed_are_never_averaged(change: dict[
     table = build(1, [run(value=40, seed=0), run(value=50, seed=1, **change)], DEFAULTS)
     entries = row_of(table, method="SLIP").entries
     assert sorted(entry.cells["ade20k_upernet"].value for entry in entries) == [40, 50]
+    assert len({(entry.checkpoint, entry.sha256, entry.tower) for entry in entries}) == 2  # and can be told apart
+
+
+def test_lines_of_several_settings_are_named_by_them_and_joined_by_them() -> None:
+    """The runs of two columns meet where they were made alike, whatever their fingerprints sort like."""
+    records = [
+        run(value=value, benchmark=benchmark, norm_layer=norm, precision=precision, data={"fingerprint": data})
+        for value, benchmark, norm, precision, data in (
+            (40, "ade20k-upernet", "BN", "fp32", "a"),
+            (41, "ade20k-upernet", "SyncBN", "fp32", "a"),
+            (30, "ade20k-linear", "SyncBN", "fp32", "b"),
+            (31, "ade20k-linear", "BN", "fp32", "b"),
+        )
+    ]
+    both = interval("AP_box", 44) | interval("AP_mask", 38)
+    coco = run(benchmark="coco-cascade", metrics=both, norm_layer=None, data={"fingerprint": "c"})
+    table = build(1, [*records, coco], DEFAULTS)
+    entries = row_of(table, method="SLIP").entries
+    assert {entry.checkpoint: {name: cell.value for name, cell in entry.cells.items()} for entry in entries} == {
+        "slip": {"coco_ap_box": 44, "coco_ap_mask": 38},
+        "slip [norm_layer=BN]": {"ade20k_upernet": 40, "ade20k_linear": 31},
+        "slip [norm_layer=SyncBN]": {"ade20k_upernet": 41, "ade20k_linear": 30},
+    }
+    assert entries[0].absent == {"ade20k_upernet": "other line", "ade20k_linear": "other line"}
+    assert "slip [norm_layer=BN] (online)" in render(table, "text")
+
+
+def test_an_average_mixes_no_settings() -> None:
+    """Two activations over all sets are two averages; data of which there are two versions leave none."""
+    heads = [table3(model_protocol={"architecture": {"heads": heads}}) for heads in (12, 8)]
+    entries = row_of(build(3, [*heads[0], *heads[1]], DEFAULTS), method="SLIP", epochs="50").entries
+    assert [entry.checkpoint for entry in entries] == [f"slip [architecture.heads={heads}]" for heads in (12, 8)]
+    assert all("Average" in entry.cells for entry in entries)
+    one = [*heads[0], heads[1][0]]  # a stray run takes nothing from the line of the others
+    entries = row_of(build(3, one, DEFAULTS), method="SLIP", epochs="50").entries
+    assert ["Average" in entry.cells for entry in entries] == [True, False]
+    sets = [
+        record.model_copy(update={"data": record.data.model_copy(update={"fingerprint": f"{at:x}" * 64})})
+        for at, record in enumerate(heads[0])
+    ]
+    again = sets[0].model_copy(update={"data": sets[0].data.model_copy(update={"fingerprint": "e" * 64})})
+    entries = row_of(build(3, [*sets, again], DEFAULTS), method="SLIP", epochs="50").entries
+    assert [(entry.checkpoint, len(entry.cells), entry.absent["Average"]) for entry in entries] == [
+        ("slip", 12, "incomplete: 12 of 13"),
+        ("slip [data.fingerprint=000000000000]", 1, "incomplete: 1 of 13"),
+        ("slip [data.fingerprint=eeeeeeeeeeee]", 1, "incomplete: 1 of 13"),
+    ]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(5)))[::7], ids=str)
