@@ -21,7 +21,7 @@ demo: $(STAMP)
 
 # A process for each core; a file's tests stay together, for they share what is dear to make.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 25
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -68,7 +68,6 @@ def test_data_whose_folder_is_called_otherwise_is_named_by_both(root: Path) -> N
     [
         (["zeroshot/mnist"], "--pictures"),
         (["flickr8k-retrieval"], "--prompts"),
-        (["ade20k-linear"], "--launcher"),
         (["zeroshot/mnist"], "--seed"),
         (["flickr8k-retrieval", "zeroshot/mnist"], "--prompts"),
     ],
