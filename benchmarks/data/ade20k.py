@@ -55,6 +55,11 @@ class Split:
     fingerprint: str
     is_sample: bool
 
+    @property
+    def count(self) -> int:
+        """How many pairs are there."""
+        return len(self.pairs)
+
 
 class Summary(NamedTuple):
     """Pairs in each split, and ``absent``, ``sample``, ``complete`` or ``partial n/N + m/M``."""

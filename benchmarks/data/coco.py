@@ -144,6 +144,11 @@ class Split:
     is_sample: bool
 
     @property
+    def count(self) -> int:
+        """How many pictures are there."""
+        return len(self.pictures)
+
+    @property
     def picture_folder(self) -> Path:
         """Where the pictures lie."""
         return self.folder / self.name

@@ -8,7 +8,7 @@ import torch
 from benchmarks.checkpoints import ImageTower, save_backbone
 from benchmarks.dense.backbone import tap_blocks
 from benchmarks.dense.operators import kind as operators_kind
-from benchmarks.dense.protocol import BackboneFields, BatchFields, ExecutionFields, NormLayer
+from benchmarks.dense.protocol import BackboneFields, DenseFields, ExecutionFields, NormLayer
 from benchmarks.engine.device import describe
 from benchmarks.engine.division import Division, divide
 from benchmarks.engine.launch import count_processes
@@ -77,7 +77,7 @@ def environment_config() -> dict[str, Any]:
     }
 
 
-def division_of(fields: BatchFields) -> Division:
+def division_of(fields: DenseFields) -> Division:
     """How the protocol's batch is divided over the processes of this launch.
 
     Raises:

@@ -5,44 +5,38 @@ The named fields of ``DetectionFields`` become a complete MMEngine config here a
 ``DenseViT``.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.checkpoints import IMAGENET, ImageTower, load_image_tower
+from benchmarks.checkpoints import ImageTower, load_image_tower
 from benchmarks.data import coco
 from benchmarks.dense import layer_decay  # noqa: F401 (registers it)
 from benchmarks.dense.average_precision import bootstrap, samples_table
 from benchmarks.dense.coco_metric import AREAS, Found, Score, score, write_detections
 from benchmarks.dense.common import (
-    Statistics,
     backbone_weights,
     division_of,
-    norm_batch,
     optimiser_config,
     run_config,
     run_facts,
     tower_protocol,
     training_loop,
     warmup_config,
-    with_norm_batch,
 )
 from benchmarks.dense.detection_data import iterations_an_epoch, test_loader, train_loader
 from benchmarks.dense.detection_model import GROUPS, model_config, pyramid_strides
 from benchmarks.dense.detection_protocol import DetectionFields
+from benchmarks.dense.plan import DensePlan
 from benchmarks.engine.device import choose_device
-from benchmarks.engine.division import Division
 from benchmarks.engine.launch import is_main
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.engine.together import main_first
 from benchmarks.errors import DataError, OptionError
 from benchmarks.install import check_installation
-from benchmarks.records import CheckpointInfo, DataInfo, Metric
-from benchmarks.run import Job, Outcome, Report, Working, checkpoint_info
+from benchmarks.records import Metric
+from benchmarks.run import Job, Outcome, Report, Working
 
 TRAINS = True
 """All processes of a launch run it together (see ``benchmarks.run``)."""
@@ -57,7 +51,6 @@ def plan(job: Job, progress: Report | None = None) -> "DetectionPlan":
         BenchError: one of them cannot be used.
     """
     check_installation()
-    assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, DetectionFields, job.quick, job.overrides)
     device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, job.tower, job.image_heads, job.quick_gelu)
@@ -91,15 +84,8 @@ def _require_fitting_sizes(fields: DetectionFields, tower: ImageTower) -> None:
 
 
 @dataclass(frozen=True)
-class DetectionPlan:
+class DetectionPlan(DensePlan[DetectionFields, coco.Split]):
     """A checked detection job (see ``benchmarks.run.Plan``)."""
-
-    job: Job
-    fields: DetectionFields
-    training: coco.Split
-    validation: coco.Split
-    tower: ImageTower
-    device: torch.device
 
     def require_objects(self) -> None:
         """Refuse data that give nothing to learn or to score.
@@ -116,21 +102,6 @@ class DetectionPlan:
             )
 
     @property
-    def protocol(self) -> dict[str, Any]:
-        """The fingerprinted fields."""
-        return with_norm_batch(self.fields.protocol(), self.norm_batch)
-
-    @property
-    def division(self) -> Division:
-        """How the total batch is divided."""
-        return division_of(self.fields)
-
-    @property
-    def norm_batch(self) -> int | None:
-        """Pictures that are batch-normalised together; None where none are."""
-        return norm_batch(self.fields.norm_layer, self.division, self.device)
-
-    @property
     def model_protocol(self) -> dict[str, Any]:
         """How this checkpoint's tower is read; ``position_table`` is its grid in the file and as it is trained."""
         patch = self.tower.architecture.patch_size
@@ -138,47 +109,6 @@ class DetectionPlan:
         strides = pyramid_strides(patch, self.fields.fpn_levels)
         told = tower_protocol(self.tower, (rows, columns), self.pixel_statistics, self.fields.backbone)
         return {**told, "strides": list(strides)}
-
-    @property
-    def pixel_statistics(self) -> Statistics:
-        """Mean and standard deviation of RGB in 0..1: the checkpoint's own, or ImageNet's if forced."""
-        statistics = IMAGENET if self.fields.backbone.force_imagenet_norm else self.tower.preprocessing
-        return statistics.mean, statistics.std
-
-    @property
-    def checkpoint(self) -> CheckpointInfo:
-        """The checkpoint as the record names it."""
-        return checkpoint_info(self.tower.info, self.tower.report, self.job.row)
-
-    @property
-    def data(self) -> DataInfo:
-        """Training and validation data together decide the result."""
-        both = f"{self.training.fingerprint}{self.validation.fingerprint}".encode()
-        return DataInfo(
-            name=self.fields.dataset,
-            split=self.fields.test_split,
-            fingerprint=hashlib.sha256(both).hexdigest(),
-        )
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether the data is the generated sample."""
-        return self.validation.is_sample
-
-    @property
-    def complete(self) -> bool:
-        """Whether both splits hold as many pictures as were published."""
-        return all(len(split.pictures) == split.official for split in (self.training, self.validation))
-
-    @property
-    def official(self) -> int:
-        """How many validation pictures were published."""
-        return self.validation.official
-
-    @property
-    def expected(self) -> int:
-        """How many pictures will be scored."""
-        return self.job.limit or len(self.validation.pictures)
 
     @property
     def learnt(self) -> tuple[coco.Picture, ...]:

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from benchmarks.dense.protocol import BackboneFields, BatchFields, NormLayer, Share, Size
-from benchmarks.engine.protocol import Count, Momentum, Positive, load_protocol
+from benchmarks.dense.protocol import DenseFields, Share, Size
+from benchmarks.engine.protocol import Count, Positive, load_protocol
 from benchmarks.suite import Benchmark
 
 STAGES = 3
@@ -13,7 +13,7 @@ STAGES = 3
 Stds = tuple[Positive, Positive, Positive, Positive]
 
 
-class DetectionFields(BatchFields):
+class DetectionFields(DenseFields):
     """One detection benchmark (docs/methodology.md, COCO)."""
 
     dataset: Literal["coco"]
@@ -34,8 +34,6 @@ class DetectionFields(BatchFields):
     test_scale: tuple[Count, Count] = Field(description="(longest, shortest) side of a picture at test time")
 
     position_size: Size
-    drop_path_rate: Share
-    norm_layer: NormLayer
     fpn_channels: Count
     fpn_levels: Annotated[int, Field(ge=4)]
 
@@ -78,20 +76,10 @@ class DetectionFields(BatchFields):
     max_per_image: Annotated[int, Field(ge=1, le=100, description="COCO scores 100 at most")]
     mask_threshold: Share
 
-    betas: tuple[Momentum, Momentum]
-    weight_decay: Annotated[float, Field(ge=0)]
-    decay_biases_and_norms: bool
-    exempt_pos_cls: bool = Field(description="no weight decay for position table and class token")
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
     epochs: Count
     drop_epochs: tuple[Count, ...]
     drop_factor: Annotated[float, Field(gt=0, le=1)]
     iterations: Count | None = Field(description="cut the training short to so many; None: all that the epochs take")
-    warmup_iterations: Count
-    warmup_ratio: Annotated[float, Field(gt=0, le=1)]
-    precision: Literal["fp32", "fp16", "bf16"]
-
-    backbone: BackboneFields
 
     @model_validator(mode="after")
     def _possible_ranges(self) -> "DetectionFields":
@@ -113,12 +101,7 @@ class DetectionFields(BatchFields):
             raise ValueError(f"norm_layer=GN needs box_channels that are a multiple of 32, not {self.box_channels}")
         return self
 
-    def protocol(self) -> dict[str, Any]:
-        """The fields that decide the result: what is fingerprinted."""
-        return self.model_dump(mode="json", exclude={"backbone", "execution"})
-
 
 def default_detection(benchmark: Benchmark) -> dict[str, Any]:
     """The shipped protocol of a detection benchmark."""
-    assert benchmark.config is not None
     return load_protocol(benchmark.config, DetectionFields).protocol()

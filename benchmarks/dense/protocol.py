@@ -43,13 +43,26 @@ class ExecutionFields(Fields):
     )
 
 
-class BatchFields(Fields):
-    """The total batch of an optimiser step, how it is computed, and the learning rate."""
+class DenseFields(Fields):
+    """What all dense benchmarks have: data, batch, optimiser, norm layer, how the tower is read and run."""
 
+    dataset: str
+    test_split: str
     batch_size: Count = Field(description="images an iteration, over all processes and parts")
     base_batch_size: Count = Field(description="the batch_size that lr is meant for")
     scale_lr: ScaleLr = Field(description="how lr follows batch_size / base_batch_size: none, linear or sqrt")
     lr: Positive
+    betas: tuple[Momentum, Momentum]
+    weight_decay: Annotated[float, Field(ge=0)]
+    decay_biases_and_norms: bool
+    exempt_pos_cls: bool = Field(description="no weight decay for position table and class token")
+    layer_decay: Annotated[float, Field(gt=0, le=1)]
+    warmup_iterations: Count
+    warmup_ratio: Annotated[float, Field(gt=0, le=1)]
+    precision: Literal["fp32", "fp16", "bf16"]
+    norm_layer: NormLayer
+    drop_path_rate: Share
+    backbone: BackboneFields
     execution: ExecutionFields
 
     @property
@@ -57,8 +70,17 @@ class BatchFields(Fields):
         """The learning rate that runs."""
         return scaled_rate(self.lr, self.batch_size, self.base_batch_size, self.scale_lr)
 
+    @property
+    def normalised(self) -> bool:
+        """Whether there is any norm layer besides the tower's own."""
+        return True
 
-class SegmentationFields(BatchFields):
+    def protocol(self) -> dict[str, Any]:
+        """The fields that decide the result: what is fingerprinted."""
+        return self.model_dump(mode="json", exclude={"backbone", "execution"})
+
+
+class SegmentationFields(DenseFields):
     """One semantic-segmentation benchmark (docs/methodology.md, ADE20K)."""
 
     dataset: Literal["ade20k"]
@@ -89,25 +111,13 @@ class SegmentationFields(BatchFields):
     pool_scales: tuple[Count, ...] | None = Field(description="sides of the pyramid pooling grids")
     auxiliary_channels: Count | None = Field(description="channels of the auxiliary FCN head; None: no such head")
     auxiliary_weight: Positive | None
-    norm_layer: NormLayer
     loss_counts_ignored_pixels: bool
 
     frozen_backbone: bool
     pyramid: bool
-    drop_path_rate: Share
 
-    betas: tuple[Momentum, Momentum]
-    weight_decay: Annotated[float, Field(ge=0)]
-    decay_biases_and_norms: bool
-    exempt_pos_cls: bool = Field(description="no weight decay for position table and class token")
-    layer_decay: Annotated[float, Field(gt=0, le=1)]
     iterations: Count
-    warmup_iterations: Count
-    warmup_ratio: Annotated[float, Field(gt=0, le=1)]
     poly_power: Positive
-    precision: Literal["fp32", "fp16", "bf16"]
-
-    backbone: BackboneFields
 
     @model_validator(mode="after")
     def _complete_heads(self) -> "SegmentationFields":
@@ -161,12 +171,7 @@ class SegmentationFields(BatchFields):
         """Whether there is any norm layer besides the tower's own."""
         return self.pyramid or bool(self.head_channels or self.auxiliary_channels)
 
-    def protocol(self) -> dict[str, Any]:
-        """The fields that decide the result: what is fingerprinted."""
-        return self.model_dump(mode="json", exclude={"backbone", "execution"})
-
 
 def default_segmentation(benchmark: Benchmark) -> dict[str, Any]:
     """The shipped protocol of a segmentation benchmark."""
-    assert benchmark.config is not None
     return load_protocol(benchmark.config, SegmentationFields).protocol()

@@ -4,7 +4,6 @@ The named fields of ``SegmentationFields`` become a complete MMEngine config her
 supplies data set, transforms, heads and inference; the tower is ``DenseViT``.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.checkpoints import IMAGENET, ImageTower, load_image_tower
+from benchmarks.checkpoints import ImageTower, load_image_tower
 from benchmarks.data import ade20k
 from benchmarks.dense import counts, layer_decay  # noqa: F401 (registers them)
 from benchmarks.dense.common import (
@@ -26,19 +25,18 @@ from benchmarks.dense.common import (
     tower_protocol,
     training_loop,
     warmup_config,
-    with_norm_batch,
 )
+from benchmarks.dense.plan import DensePlan
 from benchmarks.dense.protocol import GROUPS, SegmentationFields
 from benchmarks.engine.device import choose_device
-from benchmarks.engine.division import Division
 from benchmarks.engine.launch import is_main
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.engine.together import main_first
 from benchmarks.errors import OptionError
 from benchmarks.files import write_text
 from benchmarks.install import check_installation
-from benchmarks.records import CheckpointInfo, DataInfo, Metric
-from benchmarks.run import Job, Outcome, Report, Working, checkpoint_info
+from benchmarks.records import Metric
+from benchmarks.run import Job, Outcome, Report, Working
 from benchmarks.statistics import bootstrap_miou, miou, per_class_iou
 
 IGNORE = 255
@@ -54,7 +52,6 @@ def plan(job: Job, progress: Report | None = None) -> "SegmentationPlan":
         BenchError: one of them cannot be used.
     """
     check_installation()
-    assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, SegmentationFields, job.quick, job.overrides)
     device = choose_device(job.device)
     tower = load_image_tower(job.checkpoint, job.tower, job.image_heads, job.quick_gelu)
@@ -104,30 +101,8 @@ def _require_normalisable(fields: SegmentationFields, tower: ImageTower, device:
 
 
 @dataclass(frozen=True)
-class SegmentationPlan:
+class SegmentationPlan(DensePlan[SegmentationFields, ade20k.Split]):
     """A checked segmentation job (see ``benchmarks.run.Plan``)."""
-
-    job: Job
-    fields: SegmentationFields
-    training: ade20k.Split
-    validation: ade20k.Split
-    tower: ImageTower
-    device: torch.device
-
-    @property
-    def protocol(self) -> dict[str, Any]:
-        """The fingerprinted fields."""
-        return with_norm_batch(self.fields.protocol(), self.norm_batch)
-
-    @property
-    def division(self) -> Division:
-        """How the total batch is divided."""
-        return division_of(self.fields)
-
-    @property
-    def norm_batch(self) -> int | None:
-        """Images that are batch-normalised together; None where none are."""
-        return norm_batch(self.fields.norm_layer, self.division, self.device) if self.fields.normalised else None
 
     @property
     def model_protocol(self) -> dict[str, Any]:
@@ -135,47 +110,6 @@ class SegmentationPlan:
         patch = self.tower.architecture.patch_size
         rows, columns = (side // patch for side in self.fields.crop_size)
         return tower_protocol(self.tower, (rows, columns), self.pixel_statistics, self.fields.backbone)
-
-    @property
-    def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of RGB in 0..1: the checkpoint's own, or ImageNet's if forced."""
-        statistics = IMAGENET if self.fields.backbone.force_imagenet_norm else self.tower.preprocessing
-        return statistics.mean, statistics.std
-
-    @property
-    def checkpoint(self) -> CheckpointInfo:
-        """The checkpoint as the record names it."""
-        return checkpoint_info(self.tower.info, self.tower.report, self.job.row)
-
-    @property
-    def data(self) -> DataInfo:
-        """Training and validation data together decide the result."""
-        both = f"{self.training.fingerprint}{self.validation.fingerprint}".encode()
-        return DataInfo(
-            name=self.fields.dataset,
-            split=self.fields.test_split,
-            fingerprint=hashlib.sha256(both).hexdigest(),
-        )
-
-    @property
-    def is_sample(self) -> bool:
-        """Whether the data is the generated sample."""
-        return self.validation.is_sample
-
-    @property
-    def complete(self) -> bool:
-        """Whether both splits hold as many images as were published."""
-        return all(len(split.pairs) == split.official for split in (self.training, self.validation))
-
-    @property
-    def official(self) -> int:
-        """How many validation images were published."""
-        return self.validation.official
-
-    @property
-    def expected(self) -> int:
-        """How many images will be scored."""
-        return self.job.limit or len(self.validation.pairs)
 
     def execute(self, folder: Path, state: Path, working: Working) -> Outcome | None:
         """Train, or take up training, then score (see ``benchmarks.run.Plan``); the engine shows its own progress."""

@@ -300,7 +300,6 @@ ESTIMATORS: Mapping[str, Callable[[Job, Inspection, int], Estimate]] = {
 
 
 def _fields(job: Job, schema: Any) -> Any:
-    assert job.benchmark.config is not None
     return load_protocol(job.benchmark.config, schema, job.quick, job.overrides)
 
 

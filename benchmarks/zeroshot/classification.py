@@ -62,7 +62,6 @@ def encode_prompts(jobs: Sequence[Job], working: Working) -> None:
 
 
 def _fields(job: Job) -> ClassificationFields:
-    assert job.benchmark.config is not None
     return load_protocol(job.benchmark.config, ClassificationFields, job.quick, job.overrides)
 
 

@@ -80,12 +80,10 @@ class RetrievalFields(Fields):
 
 def default_classification(benchmark: Benchmark) -> dict[str, Any]:
     """The shipped protocol of a classification benchmark."""
-    assert benchmark.config is not None
     fields = load_protocol(benchmark.config, ClassificationFields)
     return fields.protocol(benchmark.dataset, shipped(benchmark.dataset))
 
 
 def default_retrieval(benchmark: Benchmark) -> dict[str, Any]:
     """The shipped protocol of a retrieval benchmark."""
-    assert benchmark.config is not None
     return load_protocol(benchmark.config, RetrievalFields).protocol(benchmark.dataset)

@@ -25,7 +25,6 @@ def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
     Raises:
         BenchError: one of them cannot be used.
     """
-    assert job.benchmark.config is not None
     fields = load_protocol(job.benchmark.config, RetrievalFields, job.quick, job.overrides)
     encoder = open_for(job)
     split = data.load_split(job.data_root, job.benchmark.dataset, progress)

@@ -372,7 +372,7 @@ def test_every_field_reaches_the_engine(
 ) -> None:
     """No field is read and then ignored. The tiny checkpoint's statistics are ImageNet's, so they are moved."""
     if field == "backbone__force_imagenet_norm":
-        monkeypatch.setattr("benchmarks.dense.detection.IMAGENET", replace(IMAGENET, mean=(0.1, 0.1, 0.1)))
+        monkeypatch.setattr("benchmarks.dense.plan.IMAGENET", replace(IMAGENET, mean=(0.1, 0.1, 0.1)))
     if field == "smallest_side":  # the second picture is larger, so that one is left
         content = instances([picture(1), picture(2, 96, 96)], [annotation(i, i, 1, (4, 4, 30, 30)) for i in (1, 2)])
         root = write_root(tmp_path / "data", content)

@@ -225,7 +225,7 @@ def test_every_field_reaches_the_engine(field: str, job: Job, tmp_path: Path, mo
     """No field is read and then ignored. The tiny checkpoint's statistics are ImageNet's, so they are moved."""
     if field == "backbone__force_imagenet_norm":
         other = replace(IMAGENET, mean=(0.1, 0.1, 0.1))
-        monkeypatch.setattr("benchmarks.dense.segmentation.IMAGENET", other)
+        monkeypatch.setattr("benchmarks.dense.plan.IMAGENET", other)
     override = f"{field.replace('__', '.')}={CHANGES[field]!r}"
     assert built(job, (override,), tmp_path) != built(job, (), tmp_path)
 
