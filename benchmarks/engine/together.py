@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -23,6 +24,9 @@ Result = TypeVar("Result")
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at whether another process has failed."""
+
+STORE_TIMEOUT = timedelta(seconds=30)
+"""For the store, which is there by then unless the process that holds it has ended."""
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def together(launcher: Launcher, device: str) -> Iterator[str]:
         device: as the user named it.
 
     Raises:
-        BenchError: the device is unknown or not here.
+        BenchError: the device is unknown or not here, or the main process has ended before this one could join it.
         SystemExit: another process has failed.
     """
     if launcher == "none":
@@ -49,6 +53,8 @@ def together(launcher: Launcher, device: str) -> Iterator[str]:
     failure = Failure()
     failure.watch()
     try:
+        if distributed.is_initialized():
+            distributed.barrier()  # nobody ends while another one is still looking for the store
         yield str(own)
         if distributed.is_initialized():
             distributed.barrier()
@@ -68,9 +74,12 @@ class Failure:
     def __init__(self) -> None:
         # A connection of its own: the one of the process group may be waiting in the main thread.
         address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        self.store = distributed.TCPStore(  # type: ignore[attr-defined]
-            address, port, is_master=False, wait_for_workers=False
-        )
+        try:
+            self.store = distributed.TCPStore(  # type: ignore[attr-defined]
+                address, port, is_master=False, wait_for_workers=False, timeout=STORE_TIMEOUT
+            )
+        except distributed.DistNetworkError as error:
+            raise BenchError(f"the main process, at {address}:{port}, ended before this one could join it") from error
         # torchrun can start failed processes anew, beside the same store.
         self.key = f"detailclip-bench/failed/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
         self.over = threading.Event()

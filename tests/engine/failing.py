@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 
 from torch import distributed
 
@@ -11,6 +12,14 @@ from benchmarks.engine import together as module
 from benchmarks.engine.launch import from_main, is_main
 from benchmarks.engine.together import main_first, none_goes_on_alone, together
 from benchmarks.errors import DataError, OptionError, RecordError
+
+
+class LateFailure(module.Failure):
+    """Of a process that is slow to find the store."""
+
+    def __init__(self) -> None:
+        time.sleep(2)
+        super().__init__()
 
 
 def refused_in_turn() -> int:
@@ -44,10 +53,13 @@ def work(how: str) -> None:
 def main() -> None:
     """Under the command line's own handling of errors."""
     vars(module).update(PATIENCE=1.0, LOOK_EVERY=0.2)
+    how, _, late = sys.argv[1].partition(" late ")
+    if late == os.environ["RANK"]:
+        vars(module).update(Failure=LateFailure)
 
     def app() -> None:
         with together("pytorch", "cpu"):
-            work(sys.argv[1])
+            work(how)
 
     cli.app = app  # type: ignore[assignment]
     cli.main()

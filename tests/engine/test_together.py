@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 
 from benchmarks.engine import launch
 from benchmarks.engine.launch import check_launcher, count_processes, is_main, join, launched, must_relaunch
-from benchmarks.engine.together import main_first, mean_of_all, none_goes_on_alone, together
+from benchmarks.engine.together import Failure, main_first, mean_of_all, none_goes_on_alone, together
 from benchmarks.errors import BenchError, DataError, OptionError
 
 ROOT = Path(__file__).parents[2]
@@ -62,12 +63,20 @@ def test_a_bug_has_its_own_traceback_and_no_other() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_leaves_no_other_waiting(rank: int) -> None:
-    """Also not if it is the one that holds the store in which they would tell each other."""
-    codes, _ = fail(f"killed {rank}")
+@pytest.mark.parametrize(("rank", "late"), [(0, None), (0, 1), (1, 0)])
+def test_a_killed_process_leaves_no_other_waiting(rank: int, late: int | None) -> None:
+    """Also not if it holds the store in which they would tell each other, and another one is late to find that."""
+    codes, _ = fail(f"killed {rank}" if late is None else f"killed {rank} late {late}")
     assert codes[rank] == -9
     assert codes[1 - rank] != 0
+
+
+def test_a_main_process_that_has_ended_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.engine.together.STORE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    with pytest.raises(BenchError, match=r"the main process, at 127.0.0.1:\d+, ended before this one could join it"):
+        Failure()
 
 
 @pytest.mark.slow
