@@ -290,6 +290,13 @@ def filling(table: int) -> dict[str, tuple[Benchmark, str]]:
 
 def _unknown(name: str, known: Iterable[str]) -> OptionError:
     """The error for an unknown name, with at most three names that look like it."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    names = list(known)
+    turned = [it for it in names if _words(it) == _words(name)]
+    close = turned or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else "`bench list` shows all of them."
     return OptionError(f"unknown benchmark {name!r}: {hint}")
+
+
+def _words(name: str) -> list[str]:
+    """The words of an id, whatever their order: ``zeroshot/imagenet`` is likely to mean ``imagenet-zeroshot``."""
+    return sorted(name.casefold().replace("/", "-").split("-"))

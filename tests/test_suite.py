@@ -128,6 +128,7 @@ def test_resolve_keeps_the_order_and_drops_repetitions() -> None:
         ("ade20k-upernt", "did you mean ade20k-upernet"),
         ("zeroshot/mnst", "zeroshot/mnist"),
         ("tabel1", "table1"),
+        ("zeroshot/imagenet", r"did you mean imagenet-zeroshot\?"),
     ],
 )
 def test_an_unknown_name_is_one_line_with_close_matches(name: str, hint: str) -> None:

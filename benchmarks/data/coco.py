@@ -10,19 +10,17 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, NotRequired
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from benchmarks.data.annotations import read_annotations
 from benchmarks.data.presence import Presence
 from benchmarks.data.root import is_sample, require_root
 from benchmarks.data.verify import Item, Progress, Verified, verify
 from benchmarks.download import Download
 from benchmarks.errors import DataError
 from benchmarks.files import sha256_of
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 SplitName = Literal["train2017", "val2017"]
 
@@ -315,29 +313,13 @@ def _require_sizes(folder: Path, pictures: Iterable[Picture], known: Iterable[Ve
 
 def _parse(path: Path) -> Instances:
     """The file's content, its layout checked; what COCO has beside it (licences, addresses) is passed over."""
-    from pydantic import FailFast, TypeAdapter, ValidationError
+    from pydantic import FailFast, TypeAdapter
 
     class File(TypedDict):
         images: Annotated[list[Listed], FailFast()]
         annotations: Annotated[list[Annotation], FailFast()]
         categories: Annotated[list[Category], FailFast()]
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); get instances_{{train,val}}2017.json") from None
-    try:
-        parsed: Instances = TypeAdapter(File).validate_json(content)
-    except ValidationError as error:
-        raise DataError(f"{path}: {_reason(error)}") from None
+    name, remedy = "the layout of COCO's instances", "get instances_{train,val}2017.json"
+    parsed: Instances = read_annotations(path, TypeAdapter(File), name, remedy)
     return parsed
-
-
-def _reason(error: "ValidationError") -> str:
-    """The first thing that is wrong, in one line, and the remedy."""
-    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    message = " ".join(first["msg"].split())
-    if first["type"] == "json_invalid":
-        return f"is no JSON file ({message}), perhaps it is truncated; download it again"
-    place = ".".join(map(str, first["loc"]))
-    return f"is not in the layout of COCO's instances ({place}: {message}); get instances_{{train,val}}2017.json"

@@ -7,14 +7,12 @@ reader.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NotRequired
+from typing import Annotated, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from benchmarks.data.annotations import read_annotations
 from benchmarks.errors import DataError
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
 
 
 class DescribedImage(NamedTuple):
@@ -94,26 +92,9 @@ def require_captions(path: Path, images: Sequence[DescribedImage]) -> None:
 
 def _parse(path: Path) -> list[_Image]:
     """The entries of the file's ``images``, checked."""
-    from pydantic import FailFast, TypeAdapter, ValidationError
+    from pydantic import FailFast, TypeAdapter
 
     class File(TypedDict):
         images: Annotated[list[_Image], FailFast()]  # a file of another kind has the same error 100,000 times
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); name a dataset_*.json of Karpathy's") from None
-    try:
-        return TypeAdapter(File).validate_json(content)["images"]
-    except ValidationError as error:
-        raise DataError(f"{path}: {_reason(error)}") from None
-
-
-def _reason(error: "ValidationError") -> str:
-    """The first thing that is wrong, in one line, and the remedy."""
-    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    message = " ".join(first["msg"].split())
-    if first["type"] == "json_invalid":
-        return f"is no JSON file ({message}), perhaps it is truncated; download it again"
-    place = ".".join(map(str, first["loc"]))
-    return f"is not in Karpathy's layout ({place}: {message}); name a dataset_*.json"
+    return read_annotations(path, TypeAdapter(File), "Karpathy's layout", "name a dataset_*.json of his")["images"]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,14 @@ from PIL import Image
 from benchmarks.checkpoints import ensure_tiny
 from benchmarks.data import coco
 from benchmarks.run import Job
-from benchmarks.suite import Benchmark, get
+from benchmarks.suite import get
 
 SPLITS: tuple[coco.SplitName, ...] = ("train2017", "val2017")
 
 
-def benchmark(config: str = "detection/coco_cascade") -> Benchmark:
-    """The benchmark as the suite declares it."""
-    return replace(
-        get("coco-cascade"),
-        runner="benchmarks.dense.detection",
-        config=config,
-        default="benchmarks.dense.detection_protocol:default_detection",
-    )
-
-
 def job(root: Path, *overrides: str, quick: bool = True) -> Job:
     """Of the tiny random checkpoint."""
-    return Job(benchmark(), ensure_tiny(), root, quick=quick, overrides=overrides)
+    return Job(get("coco-cascade"), ensure_tiny(), root, quick=quick, overrides=overrides)
 
 
 def picture(number: int, width: int = 64, height: int = 48) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from benchmarks.dense.detection_protocol import DetectionFields
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.errors import DataError, OptionError
 from benchmarks.run import Job
-from tests.dense.coco_world import annotation, benchmark, instances, job, picture, some_instances, write_root
+from benchmarks.suite import get
+from tests.dense.coco_world import annotation, instances, job, picture, some_instances, write_root
 
 CPU = torch.device("cpu")
 CASCADE, CASCADE_3X = "detection/coco_cascade", "detection/coco_cascade_3x"
@@ -466,7 +467,7 @@ def test_every_shipped_config_builds(config: str, root: Path, tmp_path: Path) ->
     """Model, loaders' data sets and hooks: all that a Runner builds before it trains, at full size but the tower."""
     from benchmarks.engine.runner import BenchRunner
 
-    plan: DetectionPlan = make_plan(Job(benchmark(config), ensure_tiny(), root))
+    plan: DetectionPlan = make_plan(Job(replace(get("coco-cascade"), config=config), ensure_tiny(), root))
     runner = BenchRunner.from_config(plan.config(tmp_path, tmp_path / "state"), CPU)
     assert len(runner.test_dataloader.dataset) == 4
     assert len(runner.train_dataloader.dataset) == 3
