@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from benchmarks.errors import OptionError, RecordError
 from benchmarks.files import TEMPORARY, atomic_path, exclusive, sha256_of
+from benchmarks.printing import unfolded
 from benchmarks.records import RECORD_NAME, SAMPLES_NAME, Record, Store, load, make_run_id, parse_record, write_record
 from benchmarks.run import STATE
 
@@ -63,17 +64,10 @@ def export_table(out: Path, target: Path) -> int:
         raise RecordError(f"{out / 'runs'}: holds no complete run, so there is nothing to export")
     with atomic_path(target) as temporary:
         if target.suffix == ".csv":
-            _without_formulas(results).to_csv(temporary, index=False, encoding="utf-8")
+            results.map(unfolded).to_csv(temporary, index=False, encoding="utf-8")
         else:
             results.to_parquet(temporary, engine="pyarrow", index=False)
     return len(results)
-
-
-def _without_formulas(results: "pd.DataFrame") -> "pd.DataFrame":
-    def plain(value: object) -> object:
-        return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
-    return results.map(plain)
 
 
 # ---- where runs arrive from

@@ -136,7 +136,7 @@ def _retrieval(name: str, title: str, images: int, table2: str | None) -> Benchm
         config="zeroshot/retrieval",
         default="benchmarks.zeroshot.protocol:default_retrieval",
         fields="benchmarks.zeroshot.protocol:RetrievalFields",
-        takes=frozenset({"--launcher"}),
+        takes=frozenset({"--pictures", "--launcher"}),
     )
 
 

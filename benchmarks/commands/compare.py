@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from benchmarks.commands.options import OutOption
+from benchmarks.commands.options import FormatOption, OutOption
 from benchmarks.errors import RecordError
 
 
@@ -20,7 +20,7 @@ def compare(
         ),
     ],
     out: OutOption = Path("results"),
-    form: Annotated[Literal["text", "markdown", "csv"], typer.Option("--format", help="How it is written.")] = "text",
+    form: FormatOption = "text",
     only: Annotated[
         list[str] | None, typer.Option(help="Compare this benchmark or group alone (several times for several).")
     ] = None,

@@ -13,6 +13,9 @@ messages = Console(stderr=True, highlight=False)
 
 
 OutOption = Annotated[Path, typer.Option("--out", help="Results folder: runs go to OUT/runs.")]
+FormatOption = Annotated[
+    Literal["text", "markdown", "latex", "csv", "html"], typer.Option("--format", help="How it is written.")
+]
 DataOption = Annotated[
     Path | None,
     typer.Option("--data-root", envvar="BENCH_DATA_ROOT", help="Folder with one folder a data set."),

@@ -3,25 +3,23 @@
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from benchmarks.commands.options import OutOption
-
-Format = Literal["text", "markdown", "latex", "csv", "html"]
+from benchmarks.commands.options import FormatOption, OutOption
 
 
 def table(
     number: Annotated[int, typer.Argument(min=1, max=4, help="Table of the paper, 1 to 4.")],
     out: OutOption = Path("results"),
-    form: Annotated[Format, typer.Option("--format", help="How it is written.")] = "text",
+    form: FormatOption = "text",
 ) -> None:
     """Print a table of the paper with our numbers beside its own (docs/tables.md)."""
     show_tables((number,), out, form)
 
 
-def show_tables(numbers: Iterable[int], out: Path, form: Format = "text") -> None:
+def show_tables(numbers: Iterable[int], out: Path, form: str = "text") -> None:
     """Print some tables of the paper with what was recorded below ``out``.
 
     Raises:

@@ -27,10 +27,3 @@ def shown(text: str, longest: int = 80) -> str:
     """The text without control and direction characters, at most ``longest`` characters long."""
     visible = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return visible if len(visible) <= longest else visible[: longest - 1] + "…"
-
-
-def unfolded(value: object) -> object:
-    """A value of a CSV file that a spreadsheet does not take for a formula; only texts can be one."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value

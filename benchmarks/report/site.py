@@ -13,8 +13,9 @@ from typing import Any
 
 from benchmarks.errors import OptionError
 from benchmarks.files import TEMPORARY, exclusive, remove_folder
+from benchmarks.printing import unfolded
 from benchmarks.report.blocks import Data, Page
-from benchmarks.report.names import slug, unfolded
+from benchmarks.report.names import slug
 
 MARKER = "report.json"
 FORMAT = "detailclip-bench report"

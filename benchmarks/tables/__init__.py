@@ -2,6 +2,6 @@
 
 from benchmarks.tables.build import build
 from benchmarks.tables.model import Entry, Measured, Note, OtherRun, PaperValue, Row, Table, Views
-from benchmarks.tables.render import FORMATS, render
+from benchmarks.tables.render import render
 
-__all__ = ["FORMATS", "Entry", "Measured", "Note", "OtherRun", "PaperValue", "Row", "Table", "Views", "build", "render"]
+__all__ = ["Entry", "Measured", "Note", "OtherRun", "PaperValue", "Row", "Table", "Views", "build", "render"]

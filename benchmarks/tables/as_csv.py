@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
+from benchmarks.printing import unfolded
 from benchmarks.tables.layouts import VIEWS_LABEL
 from benchmarks.tables.model import Entry, Measured, OtherRun, PaperValue, Row, Table
 
@@ -104,5 +105,4 @@ def _other(run: OtherRun) -> dict[str, object]:
 
 
 def _unfolded(texts: Mapping[str, str]) -> dict[str, str]:
-    """Texts that a spreadsheet does not take for formulas."""
-    return {name: f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for name, text in texts.items()}
+    return {name: unfolded(text) for name, text in texts.items()}

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import re
 
 import pytest
 
@@ -38,9 +39,10 @@ def example(other: str = "detail") -> Comparison:
     return Comparison("slip", (pair,), 3, ("difference: less the baseline",))
 
 
-@pytest.mark.parametrize("form", ["text", "markdown"])
+@pytest.mark.parametrize("form", ["text", "markdown", "html"])
 def test_everything_is_said(form: str) -> None:
-    shown = " ".join(html.unescape(render(example(), form)).replace("\\", "").split())
+    plain = html.unescape(re.sub("<(?!0)[^>]*>", " ", render(example(), form)))
+    shown = " ".join(plain.replace("\\", "").split())
     for text in (
         *("detail against slip", "+3.25", "[+2.25, +4.25]", "<0.001", "▲ better", "≈ noise", "▼ worse, one seed"),
         *("1,880", "1 and 3", "full", "detail wins 1, ties 1, loses 0; by plain values 1 higher, 0 equal, 1 lower"),
@@ -68,7 +70,7 @@ def test_markdown_is_a_table() -> None:
 def test_names_stay_names(name: str) -> None:
     text, marked = render(example(name)), render(example(name), "markdown")
     assert name in text
-    assert "<script>" not in marked
+    assert "<script>" not in marked + render(example(name), "html") + render(example(name), "latex")
     rows = [row for row in marked.splitlines() if row.startswith("|")]
     assert {len(row.replace("\\|", "").split(" | ")) for row in rows} == {11}
     cells = list(csv.DictReader(io.StringIO(render(example(name), "csv"))))
@@ -87,6 +89,23 @@ def test_csv_is_complete_and_unrounded() -> None:
     assert rows[3]["reason"].startswith("zeroshot/cars")
 
 
+def test_html_holds_the_numbers_and_the_verdict_of_each_line() -> None:
+    shown = render(example(), "html")
+    assert '<tr class="better"><th scope="row" class="label">zeroshot/dtd</th>' in shown
+    assert '<td class="value" data-low="2.25" data-high="4.25">[+2.25, +4.25]</td>' in shown
+    assert '<td class="label">≈ noise</td>' in shown
+    assert '<tr class="worse">' in shown  # of one seed
+
+
+def test_latex_is_a_table_with_signs_that_every_engine_sets() -> None:
+    shown = render(example("a_b & c"), "latex")
+    assert r"\label{tab:comparison-pair-1}" in shown
+    assert r"\begin{tabular}{llrrrrrrrll}" in shown
+    assert r"a\_b \& c" in shown
+    assert r"$\uparrow$ better \\" in shown
+    assert shown.isascii()
+
+
 def test_an_unknown_format_is_named() -> None:
-    with pytest.raises(OptionError, match="unknown format 'pdf': choose one of text, markdown, csv"):
+    with pytest.raises(OptionError, match="unknown format 'pdf': choose one of text, markdown, latex, html, csv"):
         render(example(), "pdf")

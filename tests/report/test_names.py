@@ -5,7 +5,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.report.names import shown, slug, unfolded
+from benchmarks.printing import unfolded
+from benchmarks.report.names import shown, slug
 
 ANY = st.text(st.characters(), max_size=300)
 

@@ -1,80 +1,33 @@
-"""A table as lines of words: what text, Markdown, LaTeX and HTML share. Marks and escapes are theirs."""
+"""A table as lines of words, ready to be printed in any format."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
+from benchmarks.printing import Body, Cell, Grid, Line, Note, Sheet
+from benchmarks.printing.sheet import BEST_AND_SECOND
 from benchmarks.tables.layouts import VIEWS_LABEL
-from benchmarks.tables.model import Entry, Measured, Note, OtherRun, PaperValue, Row, Table, Views
-
-BEST_AND_SECOND = "Best and second best"
-"""How the first note of :func:`legend` begins; every format shows its marks on these words."""
+from benchmarks.tables.model import Entry, Measured, OtherRun, PaperValue, Row, Table, Views
 
 OTHER_TITLE = "Other runs (not comparable with the paper)"
 VIEWS_TITLE = "Effective views: views per image x epochs x images"
 DASH = "–"
 
-LineKind = Literal["paper", "ours", "difference", "status", "other"]
 
+def sheet_of(table: Table) -> Sheet:
+    """The table itself; where the paper prints effective views what is behind them; any other runs; the notes.
 
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a printed line.
-
-    Attributes:
-        text: without marks and escapes; printable, but as hostile as the names in it.
-        rank: 1 or 2 for the best and second best of the paper's values, else a number of no meaning.
-        marks: of the notes that belong to it.
-        data: numbers behind the text, by name: ``value``, and ``low`` and ``high`` of its interval.
-        named: whether the text is a name that strangers chose.
+    Keys of the grids: ``main``, ``views`` and ``other``. Kinds of their bodies: ``paper-row`` (with its name as
+    ``row`` and in ``weights`` whether its weights can be had), ``own-row`` and ``other-run``; of lines: ``paper``,
+    ``ours``, ``difference``, ``status`` and ``other``.
     """
-
-    text: str
-    rank: int = 0
-    marks: tuple[str, ...] = ()
-    data: Mapping[str, float] = field(default_factory=dict)
-    named: bool = False
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line; those of one row of the table have the same ``group``."""
-
-    kind: LineKind
-    group: int
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of words: headings, and lines of as many cells; the first ``labels`` columns are words.
-
-    Attributes:
-        key: ``main``, ``views`` or ``other``.
-        title: heading of the whole.
-        headings: of the columns.
-        lines: as many cells each as there are headings.
-        labels: number of columns that say what the line is.
-    """
-
-    key: str
-    title: str
-    headings: tuple[str, ...]
-    lines: tuple[Line, ...]
-    labels: int
-
-
-def grids(table: Table) -> list[Grid]:
-    """The table itself; where the paper prints effective views what is behind them; where there are any other runs."""
-    found = [_main_grid(table)]
+    grids = [_main_grid(table)]
     if any(row.views for row in table.rows):
-        found.append(_views_grid(table))
+        grids.append(_views_grid(table))
     if table.other:
-        found.append(_other_grid(table.other))
-    return found
+        grids.append(_other_grid(table.other))
+    return Sheet(f"paper-table-{table.number}", "paper-table", (*grids, tuple(_legend(table))))
 
 
-def legend(table: Table) -> list[Note]:
+def _legend(table: Table) -> list[Note]:
     """How to read the marks and numbers, then the table's own notes."""
     within = " and ".join(f"number of {label}" for label in table.layout.rank_within)
     where = f"the rows of the same {within}" if within else "the whole column"
@@ -82,15 +35,27 @@ def legend(table: Table) -> list[Note]:
         Note(
             f"{BEST_AND_SECOND} are taken among the paper's own values in {where}; equal values share a mark. "
             "Measured values have none: beside them stand their difference to the paper's printed value and its "
-            "95 % interval."
+            "95 % interval.",
+            shows_ranks=True,
         ),
         Note(
             "In brackets the 95 % interval over images, of several seeds the mean of theirs; ± is the standard "
             "deviation over seeds, which a single seed does not tell. The paper gives no interval, so that of a "
             "difference is ours alone. Averages are taken over complete rows only."
         ),
-        *table.notes,
+        *(Note(note.text, note.mark) for note in table.notes),
     ]
+
+
+def _bodies(table: Table) -> tuple[Body, ...]:
+    """A body for each row."""
+    return tuple(_body(row) for row in table.rows)
+
+
+def _body(row: Row) -> Body:
+    if not row.name:
+        return Body("own-row")
+    return Body("paper-row", {"row": row.name} | ({"weights": row.weights.state} if row.weights else {}))
 
 
 # ---- the table itself
@@ -105,10 +70,10 @@ def _main_grid(table: Table) -> Grid:
         for group, row in enumerate(table.rows)
         for kind, cells in _row_lines(table, row)
     ]
-    return Grid("main", table.layout.title, (*labels, "source", *titles), tuple(lines), labels=len(labels) + 1)
+    return Grid("main", table.layout.title, (*labels, "source", *titles), tuple(lines), len(labels) + 1, _bodies(table))
 
 
-def _row_lines(table: Table, row: Row) -> Iterator[tuple[LineKind, list[Cell]]]:
+def _row_lines(table: Table, row: Row) -> Iterator[tuple[str, list[Cell]]]:
     names = [name for name, _ in table.layout.labels]
     blank = [Cell("")] * len(names)
     if row.paper:
@@ -230,7 +195,7 @@ def _views_grid(table: Table) -> Grid:
             who = Cell(_who(entry.checkpoint, entry.tower), named=True)
             words = (Cell("" if row.views else row.name or "own row"), who, Cell(""), Cell(""))
             lines.append(Line("ours", group, (*words, *_factors(entry.trained))))
-    return Grid("views", VIEWS_TITLE, headings, tuple(lines), labels=2)
+    return Grid("views", VIEWS_TITLE, headings, tuple(lines), 2, _bodies(table))
 
 
 def _factors(views: Views) -> Iterator[Cell]:
@@ -257,6 +222,7 @@ def _other_grid(runs: Sequence[OtherRun]) -> Grid:
         headings,
         tuple(Line("other", at, tuple(_other_cells(run))) for at, run in enumerate(runs)),
         labels=5,
+        bodies=(Body("other-run"),) * len(runs),
     )
 
 

@@ -1,29 +1,29 @@
-"""A table as GitHub's Markdown."""
+"""A sheet as GitHub's Markdown."""
 
 import html
 import re
 
-from benchmarks.tables.grid import BEST_AND_SECOND, Cell, Grid, grids, legend
-from benchmarks.tables.model import Note, Table
+from benchmarks.printing.sheet import BEST_AND_SECOND, Cell, Grid, Note, Sheet
 
 _RANKS = {1: "**{}**", 2: "<u>{}</u>"}
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#$!])")
 _ADDRESS = re.compile(r"(?i)(?<=\w):(?=//)|(?<=www)\.")
 
 
-def as_markdown(table: Table) -> str:
-    """GitHub's Markdown; the best of the paper's values is bold, the second best underlined."""
-    notes = [_note(note) for note in legend(table)]
-    notes[0] = notes[0].replace(BEST_AND_SECOND, "**Best** and <u>second best</u>", 1)
-    return "\n\n".join([*map(_grid, grids(table)), "\n".join(notes)])
+def as_markdown(sheet: Sheet) -> str:
+    """GitHub's Markdown; the best value is bold, the second best underlined."""
+    return "\n\n".join(
+        _grid(part) if isinstance(part, Grid) else "\n".join(map(_note, part)) for part in sheet.parts if part
+    )
 
 
 def _note(note: Note) -> str:
-    return f"- {_sign(note.mark) + ' ' if note.mark else ''}{_escaped(note.text)}"
+    text = f"- {_sign(note.mark) + ' ' if note.mark else ''}{_escaped(note.text)}"
+    return text.replace(BEST_AND_SECOND, "**Best** and <u>second best</u>", 1) if note.shows_ranks else text
 
 
 def _grid(grid: Grid) -> str:
-    rule = ["---" if at < grid.labels else "---:" for at in range(len(grid.headings))]
+    rule = ["---" if grid.is_word(at) else "---:" for at in range(len(grid.headings))]
     lines = [[_cell(cell) for cell in line.cells] for line in grid.lines]
     rows = [list(map(_escaped, grid.headings)), rule, *lines]
     return "\n".join([f"### {_escaped(grid.title)}", "", *("| " + " | ".join(row) + " |" for row in rows)])

@@ -1,30 +1,31 @@
-"""A table as plain text, drawn by rich."""
+"""A sheet as plain text, drawn by rich."""
 
 import io
 import textwrap
 import unicodedata
 
-from benchmarks.tables.grid import BEST_AND_SECOND, Cell, Grid, grids, legend
-from benchmarks.tables.model import Table
+from benchmarks.printing.sheet import BEST_AND_SECOND, Cell, Grid, Note, Sheet
 
 _RANKS = {1: "*{}*", 2: "_{}_"}
 _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 
 
-def as_text(table: Table) -> str:
-    """Plain text; the best of the paper's values is ``*starred*``, the second best ``_underlined_``."""
-    notes = [
-        textwrap.fill(
-            f"{'[' + note.mark + ']' if note.mark else '-'} {_isolated(note.text)}",
-            110,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        for note in legend(table)
-    ]
-    notes[0] = notes[0].replace(BEST_AND_SECOND, "*Best* and _second best_", 1)
-    return "\n\n".join([*map(_drawn, grids(table)), "\n".join(notes)])
+def as_text(sheet: Sheet) -> str:
+    """Plain text; the best value is ``*starred*``, the second best ``_underlined_``."""
+    return "\n\n".join(
+        _drawn(part) if isinstance(part, Grid) else "\n".join(map(_note, part)) for part in sheet.parts if part
+    )
+
+
+def _note(note: Note) -> str:
+    text = textwrap.fill(
+        f"{'[' + note.mark + ']' if note.mark else '-'} {_isolated(note.text)}",
+        110,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return text.replace(BEST_AND_SECOND, "*Best* and _second best_", 1) if note.shows_ranks else text
 
 
 def _drawn(grid: Grid) -> str:
@@ -36,14 +37,14 @@ def _drawn(grid: Grid) -> str:
 
     drawn = RichTable(box=SIMPLE_HEAD, padding=(0, 1))
     for at, heading in enumerate(grid.headings):
-        drawn.add_column(Text(heading), justify="left" if at < grid.labels else "right", no_wrap=True)
+        drawn.add_column(Text(_isolated(heading)), justify="left" if grid.is_word(at) else "right", no_wrap=True)
     for line in grid.lines:
         # Text objects, not strings: a name such as "[red]" must not be taken for markup.
         drawn.add_row(*(Text(_written(cell)) for cell in line.cells))
     console = Console(file=io.StringIO(), width=100_000, color_system=None, force_terminal=False)
     with console.capture() as captured:
         console.print(drawn)
-    return f"{grid.title}\n" + "\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines())
+    return f"{_isolated(grid.title)}\n" + "\n".join(line.rstrip() for line in captured.get().strip("\n").splitlines())
 
 
 def _written(cell: Cell) -> str:

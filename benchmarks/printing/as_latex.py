@@ -1,10 +1,9 @@
-"""A table as LaTeX with booktabs, in plain ASCII, so that every engine can set it."""
+"""A sheet as LaTeX with booktabs, in plain ASCII, so that every engine can set it."""
 
 import re
 import unicodedata
 
-from benchmarks.tables.grid import BEST_AND_SECOND, Cell, Grid, Line, grids, legend
-from benchmarks.tables.model import Note, Table
+from benchmarks.printing.sheet import BEST_AND_SECOND, Cell, Grid, Line, Note, Notes, Sheet
 
 _RANKS = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
 
@@ -31,6 +30,9 @@ _SPECIAL = {
     "…": r"\ldots{}",
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
+    "▲": r"$\uparrow$",
+    "▼": r"$\downarrow$",
+    "≈": r"$\approx$",
 }
 """What stands for a character that LaTeX does not set as it is."""
 
@@ -46,32 +48,34 @@ _ACCENTS = {
 _HEAD = "% Needs \\usepackage{booktabs,adjustbox} in the preamble."
 
 
-def as_latex(table: Table) -> str:
-    """``table`` environments with booktabs rules, then the notes as a list; wide ones are shrunk to the line.
+def as_latex(sheet: Sheet) -> str:
+    """``table`` environments with booktabs rules, and the notes as lists; wide ones are shrunk to the line.
 
-    The best of the paper's values is bold, the second best underlined. A character that not every engine and font can
-    set stands as its number, ``[U+4E2D]``.
+    The best value is bold, the second best underlined. A character that not every engine and font can set stands as
+    its number, ``[U+4E2D]``.
     """
-    listed = [_note(note) for note in legend(table)]
-    listed[0] = listed[0].replace(BEST_AND_SECOND, r"\textbf{Best} and \underline{second best}", 1)
-    items = "\n".join(listed)
-    blocks = [_environment(grid, table.number) for grid in grids(table)]
-    return "\n\n".join([_HEAD, *blocks, f"\\begin{{itemize}}\n\\footnotesize\n{items}\n\\end{{itemize}}"])
+    parts = [_environment(part, sheet.name) if isinstance(part, Grid) else _list(part) for part in sheet.parts if part]
+    return "\n\n".join([_HEAD, *parts])
+
+
+def _list(notes: Notes) -> str:
+    return "\n".join([r"\begin{itemize}", r"\footnotesize", *map(_note, notes), r"\end{itemize}"])
 
 
 def _note(note: Note) -> str:
-    return f"  \\item[{{{_escaped(note.mark) or '--'}}}] {_escaped(note.text)}"
+    text = f"  \\item[{{{_escaped(note.mark) or '--'}}}] {_escaped(note.text)}"
+    return text.replace(BEST_AND_SECOND, r"\textbf{Best} and \underline{second best}", 1) if note.shows_ranks else text
 
 
-def _environment(grid: Grid, number: int) -> str:
-    """A floating table; a thin rule stands between the rows of the paper that are of different groups."""
-    columns = "l" * grid.labels + "r" * (len(grid.headings) - grid.labels)
+def _environment(grid: Grid, name: str) -> str:
+    """A floating table."""
+    columns = "".join("l" if grid.is_word(at) else "r" for at in range(len(grid.headings)))
     return "\n".join(
         [
             r"\begin{table}[htbp]",
             r"\centering",
             rf"\caption{{{_escaped(grid.title)}}}",
-            rf"\label{{tab:paper-{number}-{grid.key}}}",
+            rf"\label{{tab:{name}-{grid.key}}}",
             r"\begin{adjustbox}{max width=\linewidth}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
