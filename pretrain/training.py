@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from mmengine.dist import barrier, get_dist_info, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
@@ -20,10 +20,11 @@ from torch import nn
 from benchmarks.checkpoints import IMAGENET
 from benchmarks.data.root import require_root
 from benchmarks.engine.device import choose_device
-from benchmarks.engine.launch import Launcher, from_main, join, said_once
+from benchmarks.engine.launch import Launcher, count_processes, from_main
 from benchmarks.engine.precision import Precision, optim_wrapper, precision_used
 from benchmarks.engine.protocol import parse_overrides
 from benchmarks.engine.runner import STATE_FILE, BenchRunner
+from benchmarks.engine.together import together
 from benchmarks.errors import OptionError, RecordError
 from benchmarks.files import exclusive, remove_folder, write_text
 from pretrain import hooks  # noqa: F401 (registers them)
@@ -294,15 +295,14 @@ def check(job: PretrainJob, processes: int) -> tuple[PretrainFields[Any], Steps]
 
 
 def plan(job: PretrainJob) -> PretrainPlan:
-    """Check ``job``. With a launcher, this process joins the others first.
+    """Check ``job``. With a launcher, this process has joined the others.
 
     Raises:
         BenchError: config, device or data cannot be used.
     """
-    device = join(job.launcher, job.device)
-    processes = get_dist_info()[1]
+    processes = count_processes()
     fields, steps = check(job, processes)
-    return PretrainPlan(job, fields, steps, device, processes)
+    return PretrainPlan(job, fields, steps, choose_device(job.device), processes)
 
 
 def pretrain(job: PretrainJob, existing: Existing, say: Say) -> Path | None:
@@ -322,17 +322,16 @@ def pretrain(job: PretrainJob, existing: Existing, say: Say) -> Path | None:
             with other fields.
     """
     path = job.folder / CHECKPOINT
-    with said_once(job.launcher):
-        checked = plan(job)
-    with _alone(job.folder):
-        if not from_main(is_main_process() and _begin(checked, existing, say)):
-            return None
-        runner = BenchRunner.from_config(checked.config(), checked.device)
-        runner.train_only()
-        if is_main_process():
-            save_checkpoint(cast(Method, runner.bare_model), path, job.folder.name, checked.record, checked.row)
-            say(f"evaluate it with: bench run ade20k-linear --checkpoint {path}")
-        barrier()
+    with together(job.launcher, job.device) as device:
+        checked = plan(replace(job, device=device))
+        with _alone(job.folder):
+            if not from_main(is_main_process() and _begin(checked, existing, say)):
+                return None
+            runner = BenchRunner.from_config(checked.config(), checked.device)
+            runner.train_only()
+            if is_main_process():
+                save_checkpoint(cast(Method, runner.bare_model), path, job.folder.name, checked.record, checked.row)
+                say(f"evaluate it with: bench run ade20k-linear --checkpoint {path}")
     return path
 
 

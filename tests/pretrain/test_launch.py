@@ -13,7 +13,8 @@ from benchmarks.engine import launch
 from benchmarks.engine.launch import check_launcher, from_main, join, must_relaunch
 from benchmarks.errors import OptionError
 from tests.pretrain.test_training import largest_difference, scalars
-from tests.pretrain.toy import train, write_pairs
+from tests.pretrain.toy import train, train_joined, write_pairs
+from tests.processes import finish, start_bench, together
 
 CLIP = [
     *("training.epochs=2", "training.batch_size=4", "execution.log_interval=1", "image_tower.image_size=32"),
@@ -28,12 +29,16 @@ def root(tmp_path: Path) -> Path:
     return write_pairs(tmp_path / "data")
 
 
-def bench(root: Path, out: Path, *options: Any) -> subprocess.CompletedProcess[str]:
-    """``bench pretrain`` of the small CLIP."""
+def small_clip(root: Path, out: Path) -> list[Any]:
+    """The arguments with which ``bench`` trains it."""
     overrides = [word for override in CLIP for word in ("-o", override)]
-    command = [sys.executable, "-m", "benchmarks.cli", "pretrain", "clip_tiny_sample", "--device", "cpu"]
-    options = ("--data-root", root, "--out", out, *overrides, *options)
-    return subprocess.run([*command, *map(str, options)], capture_output=True, text=True)
+    return ["pretrain", "clip_tiny_sample", "--device", "cpu", "--data-root", root, "--out", out, *overrides]
+
+
+def bench(root: Path, out: Path, *options: Any) -> subprocess.CompletedProcess[str]:
+    """``bench pretrain`` of the small CLIP, as from a shell."""
+    arguments = map(str, (*small_clip(root, out), *options))
+    return subprocess.run([sys.executable, "-m", "benchmarks.cli", *arguments], capture_output=True, text=True)
 
 
 def error_lines(result: subprocess.CompletedProcess[str]) -> list[str]:
@@ -43,12 +48,10 @@ def error_lines(result: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("device_batch", [2, 1])
 def test_two_gloo_processes_equal_one(root: Path, tmp_path: Path, device_batch: int) -> None:
-    """Under torchrun, also with accumulation: the same pairs, losses averaged, the same weights after every step."""
+    """As under torchrun, also with accumulation: the same pairs, losses averaged, the same weights after every step."""
     options = ("training.epochs=2", "execution.log_interval=1")
     train(root, tmp_path / "one", *options)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command += ["-m", "tests.pretrain.toy", str(root), str(tmp_path / "two"), "pytorch", *options]
-    subprocess.run([*command, f"execution.device_batch={device_batch}"], check=True, capture_output=True)
+    together(2, train_joined, root, tmp_path / "two", *options, f"execution.device_batch={device_batch}")
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-6
     assert len(list((tmp_path / "two/logs").iterdir())) == 1, "the main process alone writes"
 
@@ -58,7 +61,7 @@ def test_bench_starts_the_processes_itself(root: Path, tmp_path: Path) -> None:
     result = bench(root, tmp_path / "two", "--launcher", "pytorch", "--nproc", 2, "-o", "execution.device_batch=2")
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("evaluate it with") == 1
-    assert bench(root, tmp_path / "one", "-o", "execution.device_batch=4").returncode == 0
+    finish(start_bench(*small_clip(root, tmp_path / "one"), "-o", "execution.device_batch=4"))
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-5
     losses = [[line["loss"] for line in scalars(tmp_path / name)] for name in ("one", "two")]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4), "averaged over processes"
@@ -74,13 +77,23 @@ def test_what_is_wrong_is_said_once(root: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_only_the_main_process_is_refused_ends_all_in_one_line(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/training.json").write_text('{"method": "another"}')
+    result = bench(root, tmp_path / "out", "--launcher", "pytorch", "--nproc", 2, "-o", "execution.device_batch=2")
+    assert result.returncode == 2
+    assert ["was begun with" in line for line in error_lines(result)] == [True]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
 def test_a_failing_process_ends_all_with_its_own_code(root: Path, tmp_path: Path) -> None:
     for number in range(10):
         (root / f"pairs/{number}.png").write_bytes(b"")
     result = bench(root, tmp_path / "out", "--launcher", "pytorch", "--nproc", 2, "-o", "execution.device_batch=2")
     assert result.returncode == 2
-    assert error_lines(result)
-    assert "ChildFailedError" not in result.stderr
+    assert len(error_lines(result)) == 1
+    assert not {"ChildFailedError", "Traceback"} & set(result.stderr.replace(":", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -120,20 +133,13 @@ def test_a_slurm_task_must_see_the_gpu_of_its_number(
         check_launcher("slurm", None)
 
 
-REFUSED = {
-    "before they join": ["--launcher", "pytorch", "--nproc", "3"],
-    "its config": ["--launcher", "pytorch", "-o", "training.lr=fast"],
-}
-
-
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("options", REFUSED.values(), ids=REFUSED)
-def test_only_the_first_process_says_what_all_are_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, options: list[str], rank: int
+def test_only_the_first_process_says_what_all_are_refused_before_they_join(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], root: Path, rank: int
 ) -> None:
     waited: list[float] = []
+    options = ["--launcher", "pytorch", "--nproc", "3"]
     monkeypatch.setattr("time.sleep", waited.append)
-    monkeypatch.setattr("pretrain.training.join", lambda launcher, device: torch.device("cpu"))
     for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("LOCAL_WORLD_SIZE", "2"), ("RANK", str(rank))):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.argv", ["bench", "pretrain", "clip_tiny_sample", "--data-root", str(root), *options])
