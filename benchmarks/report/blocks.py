@@ -252,6 +252,68 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One of the answers to a query.
+
+    Attributes:
+        text: what it says, or whose picture it is.
+        score: how near it lies to the query.
+        right: whether it is one that was looked for.
+        picture: it itself, where it is a picture that is there.
+    """
+
+    text: str
+    score: float
+    right: bool
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query with what several runs found.
+
+    Attributes:
+        text: what was asked for, or whose picture asks.
+        note: a quieter line below.
+        picture: the one that asks, if it is there.
+        found: name of each run, at which place it found the right answer, and its first answers.
+    """
+
+    text: str
+    note: str
+    picture: Picture | None
+    found: Sequence[tuple[str, int, Sequence[Answer]]]
+
+    @property
+    def pictured(self) -> bool:
+        """Whether any answer is a picture that is there; those that are not keep their places then."""
+        return any(answer.picture for _, _, answers in self.found for answer in answers)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The same queries to several runs, side by side.
+
+    Attributes:
+        title: heading.
+        queries: the queries.
+        values: headings and rows of the CSV file.
+        lead: a sentence below the title.
+    """
+
+    template: ClassVar[str] = "answers.html"
+
+    title: str
+    queries: Sequence[Query]
+    values: Data
+    lead: str = ""
+
+    def data(self) -> Data | None:
+        """A line for each answer, with nothing left out of its texts."""
+        return self.values
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a page with a heading."""
 

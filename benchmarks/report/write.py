@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.comparison import compare
 from benchmarks.records import Store
-from benchmarks.report import pictures
+from benchmarks.report import pictures, thumbnails
 from benchmarks.report.kinds import Sampled, kind_of
 from benchmarks.report.pages import benchmarks, checkpoints, comparison, gallery, overview, runs, tables, training
 from benchmarks.report.results import Results, gather, representatives
@@ -37,30 +37,39 @@ def write_report(out: Path, to: Path, say: Say, compared: Sequence[str] = ()) ->
     results = gather(out)
     differences = compare(Store(out), compared) if compared else None
     with replaced(to) as folder:
-        galleries = [group for name, own in results.benchmarks().items() for group in gallery.collect(name, own)]
+        by_name = results.benchmarks()
+        small = {name: thumbnails.collect(name, own) for name, own in by_name.items() if thumbnails.are_saved_by(name)}
+        others = [(name, own) for name, own in by_name.items() if name not in small]
+        galleries = [group for name, own in others for group in gallery.collect(name, own)]
         masks = training.mask_jobs(results, folder)
         (folder / pictures.FOLDER).mkdir()
         cut = {path: targets for group in galleries for path, targets in group.jobs(folder).items()}
-        sizes = pictures.write_panels(cut) | pictures.write_whole(masks)
+        whole = masks | {path: target for each in small.values() for path, target in each.jobs(folder).items()}
+        sizes = pictures.write_panels(cut) | pictures.write_whole(whole)
+        count = len(cut) + len(whole)
         site = Site(folder, _navigation(results, bool(sizes), bool(compared)), _about())
-        site.write(overview.page(results, len(cut) + len(masks)))
+        site.write(overview.page(results, count))
         site.write(tables.page(results))
         for page in (*checkpoints.pages(results), *runs.pages(results)):
             site.write(page)
-        _write_benchmarks(site, results, galleries, sizes)
+        _write_benchmarks(site, results, galleries, small, sizes)
         if results.pretrainings:
             site.write(training.page(results, masks, sizes))
         if differences:
             site.write(comparison.page(differences))
         if sizes:
-            site.write(gallery.index(galleries, len(masks), training.NAME))
-        site.finish({"runs": len(results.runs), "pictures": len(cut) + len(masks)})
-    say(f"{to}: {len(results.runs)} runs, {len(cut) + len(masks)} pictures")
+            site.write(gallery.index(galleries, list(small.values()), len(masks), training.NAME))
+        site.finish({"runs": len(results.runs), "pictures": count})
+    say(f"{to}: {len(results.runs)} runs, {count} pictures")
     return to / f"{overview.NAME}.html"
 
 
 def _write_benchmarks(
-    site: Site, results: Results, galleries: list[gallery.Shown], sizes: dict[Path, pictures.Size]
+    site: Site,
+    results: Results,
+    galleries: list[gallery.Shown],
+    small: dict[str, thumbnails.Thumbnails],
+    sizes: dict[Path, pictures.Size],
 ) -> None:
     """The pages of benchmarks and of their pictures; samples are read once and kept for one benchmark at a time."""
     store = Store(results.out)
@@ -78,6 +87,8 @@ def _write_benchmarks(
             run_id: Sampled(run, store.read_samples(run_id), addresses.get(run_id, {}))
             for run_id, run in wanted.items()
         }
+        if name in small:
+            sampled = {run_id: small[name].beside(each, site.folder, sizes) for run_id, each in sampled.items()}
         shown = [sampled[run.record.run_id] for run in representatives(own)]
         kind = kind_of(shown[0].samples.columns)
         if groups:

@@ -1,6 +1,7 @@
-"""At which place does a picture find its caption, and a caption its picture?"""
+"""At which place does a picture find its caption, and a caption its picture? And what does it find before?"""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +10,30 @@ import torch
 _BLOCK = 1 << 21
 """Similarities held at a time: 8 MB, however large the set."""
 
+TOP = 5
+"""How many of the best answers to a query are kept."""
+
 Vectors = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 
-def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Places, Places]:
-    """The place of the right answer among all, by descending cosine; the first place is 1.
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What Q queries found among A answers.
+
+    Attributes:
+        rank: (Q,) the place of the right answer, from 1; of the first right one where there are several.
+        top: (Q, min(``TOP``, A)) the answers that come first, in their order.
+        scores: of the same shape, their cosines.
+    """
+
+    rank: Places
+    top: Places
+    scores: Vectors
+
+
+def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Found, Found]:
+    """The place of the right answer among all, by descending cosine, and the answers at the first places.
 
     Of equal similarities the earlier in the split comes first; equal vectors have equal similarities to the last bit.
     Recall at K (Table 2 has K = 1) is the share of ranks up to K. Memory grows with N + T, not with their product.
@@ -25,18 +44,20 @@ def ranks(image: Vectors, text: Vectors, owner: Places) -> tuple[Places, Places]
         owner: (T,) the picture that each text describes; every picture has a text.
 
     Returns:
-        For each picture the place of the first of its texts (any of them counts), (N,); for each text the place of its
-        picture, (T,).
+        What each of the N pictures found among the texts, of which any of its own is right; and what each of the T
+        texts found among the pictures.
     """
     pictures, texts = Distinct(image), Distinct(text)
-    by_image, by_text = np.empty(len(image), np.int64), np.empty(len(text), np.int64)
+    by_image, by_text = _nothing(len(image), len(text)), _nothing(len(text), len(image))
     own_texts = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner, minlength=len(image)))[:-1])
     for rows, similar in _blocks(pictures, texts):
         # Of equal values argmax gives the first, which is the one that comes first in the ranking too.
         best = [own[line[own].argmax()] for line, own in zip(similar, own_texts[rows], strict=True)]
-        by_image[rows] = _place(similar, np.array(best))
+        by_image.rank[rows] = _place(similar, np.array(best))
+        _take_top(similar, by_image.top[rows], by_image.scores[rows])
     for rows, similar in _blocks(texts, pictures):
-        by_text[rows] = _place(similar, owner[rows])
+        by_text.rank[rows] = _place(similar, owner[rows])
+        _take_top(similar, by_text.top[rows], by_text.scores[rows])
     return by_image, by_text
 
 
@@ -70,6 +91,12 @@ class Distinct:
         return similar[:, self.place] if self.repeats else similar
 
 
+def _nothing(queries: int, answers: int) -> Found:
+    """Room for what so many queries find."""
+    shape = queries, min(TOP, answers)
+    return Found(np.empty(queries, np.int64), np.empty(shape, np.int64), np.empty(shape, np.float32))
+
+
 def _blocks(query: Distinct, answer: Distinct) -> Iterator[tuple[slice, Vectors]]:
     """Similarities of consecutive queries to all answers, (rows, answers), block by block."""
     rows, total = max(1, _BLOCK // len(answer.place)), len(query.place)
@@ -87,3 +114,16 @@ def _place(similar: Vectors, right: Places) -> Places:
         better[row] += np.count_nonzero(equal[row, : right[row]])
     places: Places = 1 + better
     return places
+
+
+def _take_top(similar: Vectors, top: Places, scores: Vectors) -> None:
+    """Fill ``top`` and ``scores`` from the block of similarities, (rows, answers), which is used up.
+
+    One maximum after the other: five passes over the block take a third of the time of a partial sort, and of equal
+    values argmax gives the first, as the ranking does.
+    """
+    lines = np.arange(len(similar))
+    for place in range(top.shape[1]):
+        best = similar.argmax(axis=1)
+        top[:, place], scores[:, place] = best, similar[lines, best]
+        similar[lines, best] = -np.inf

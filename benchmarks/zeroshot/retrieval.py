@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -10,8 +11,9 @@ from benchmarks.data import retrieval as data
 from benchmarks.data.images import subset
 from benchmarks.engine.protocol import load_protocol
 from benchmarks.records import DataInfo, Metric
-from benchmarks.run import Job, Report
+from benchmarks.run import Job, Outcome, Report, Working
 from benchmarks.statistics import bootstrap_ratio, share_interval
+from benchmarks.zeroshot.pictures import needed, save_pictures
 from benchmarks.zeroshot.plan import Drawn, Scores, Vectors, ZeroShotPlan, draw, fingerprint_with, metric, open_for
 from benchmarks.zeroshot.protocol import RetrievalFields
 from benchmarks.zeroshot.ranks import Places, ranks
@@ -19,7 +21,7 @@ from benchmarks.zeroshot.ranks import Places, ranks
 RECALLS = (1, 5, 10)
 
 
-def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
+def plan(job: Job, progress: Report | None = None) -> "RetrievalPlan":
     """Check options, checkpoint and data of ``job``, in this order: the quickest to fail first.
 
     Raises:
@@ -36,7 +38,21 @@ def plan(job: Job, progress: Report | None = None) -> ZeroShotPlan:
     )
     drawn = Drawn(images, told, split.official, split.complete, split.is_sample)
     task = Retrieval(captions, tuple(images.sample_ids))
-    return ZeroShotPlan(job, encoder, fields.execution, fields.protocol(split.dataset), drawn, task)
+    return RetrievalPlan(job, encoder, fields.execution, fields.protocol(split.dataset), drawn, task)
+
+
+@dataclass(frozen=True)
+class RetrievalPlan(ZeroShotPlan):
+    """A checked retrieval job, which can save pictures of queries and of what they found."""
+
+    def execute(self, folder: Path, state: Path, working: Working) -> Outcome:
+        """See :class:`ZeroShotPlan`; then the pictures that so many queries as were asked for show."""
+        outcome = super().execute(folder, state, working)
+        if self.job.pictures:
+            with working(f"{self.job.benchmark.id}: saving pictures") as report:
+                wanted = needed(outcome.samples, self.job.pictures)
+                save_pictures(folder / "pictures", self.drawn.images, wanted, report)
+        return outcome
 
 
 @dataclass(frozen=True)
@@ -57,19 +73,33 @@ class Retrieval:
         return list(chain.from_iterable(self.captions))
 
     def score(self, images: Vectors, texts: Vectors) -> Scores:
-        """Recalls at 1, 5 and 10 both ways; a sample is a picture with the ranks of its captions."""
+        """Recalls at 1, 5 and 10 both ways; a sample is a picture with its captions, and what they and it found.
+
+        A caption goes by ``<sample id>#<its place among the picture's, from 0>``.
+        """
         import pandas as pd
 
         sizes = np.array([len(own) for own in self.captions])
         by_image, by_text = ranks(images, texts, np.repeat(np.arange(len(sizes)), sizes))
+        cuts = np.cumsum(sizes)[:-1]
+        ids = np.array(self.sample_ids, dtype=object)
+        names = np.array(
+            [f"{name}#{place}" for name, size in zip(ids, sizes, strict=True) for place in range(size)], dtype=object
+        )
+        # A picture's captions are lists in its row, so that pandas' explode gives a row a caption.
         samples = pd.DataFrame(
             {
                 "sample_id": self.sample_ids,
-                "i2t_rank": by_image,
-                "t2i_ranks": np.split(by_text, np.cumsum(sizes)[:-1]),
+                "i2t_rank": by_image.rank,
+                "t2i_ranks": np.split(by_text.rank, cuts),
+                "captions": list(map(list, self.captions)),
+                "i2t_top": list(names[by_image.top]),
+                "i2t_top_scores": list(by_image.scores),
+                "t2i_top": list(map(list, np.split(ids[by_text.top], cuts))),
+                "t2i_top_scores": list(map(list, np.split(by_text.scores, cuts))),
             }
         )
-        return Scores(recalls(by_image, by_text, sizes), {}, samples)
+        return Scores(recalls(by_image.rank, by_text.rank, sizes), {}, samples)
 
 
 def recalls(by_image: Places, by_text: Places, sizes: Places) -> dict[str, Metric]:

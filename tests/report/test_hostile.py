@@ -53,7 +53,7 @@ TAGS |= {
     "td",
 }
 TAGS |= {"dl", "dt", "dd", "strong", "sup", "footer", "line", "circle", "text", "figure", "figcaption", "polyline"}
-TAGS |= {"details", "summary", "img"}
+TAGS |= {"details", "summary", "img", "ol"}
 
 
 def hostile_record(text: str) -> dict[str, Any]:

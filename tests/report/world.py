@@ -13,6 +13,7 @@ from benchmarks.dense.pictures import GAP
 from benchmarks.records import Record, Store, fingerprint
 from benchmarks.run import default_protocol
 from benchmarks.suite import BENCHMARKS, Benchmark, get
+from benchmarks.zeroshot.pictures import LARGEST, file_name, needed
 from tests.example_record import make_record
 
 CHECKPOINTS: Mapping[str, Mapping[str, Any]] = {
@@ -62,7 +63,10 @@ def write_world(
                 records.append(record)
                 if "--pictures" in benchmark.takes and seed == 0:  # only those of the first seed are shown
                     folder = Store(out).folder(record.run_id) / "pictures"
-                    write_pictures(folder, samples["sample_id"][:pictures].tolist(), side, rng)
+                    if benchmark.runner == "benchmarks.zeroshot.retrieval":
+                        write_thumbnails(folder, needed(samples, pictures), side)
+                    else:
+                        write_pictures(folder, samples["sample_id"][:pictures].tolist(), side, rng)
     return records
 
 
@@ -167,11 +171,39 @@ def _classification(skill: float, images: int, rng: np.random.Generator, classes
 
 
 def _retrieval(skill: float, images: int, rng: np.random.Generator) -> Form:
-    by_image = rng.geometric(0.1 + 0.5 * skill, images)
-    by_text = rng.geometric(0.1 + 0.4 * skill, (images, 5))
+    by_image = np.minimum(rng.geometric(0.1 + 0.5 * skill, images), 5 * (images - 1))
+    by_text = np.minimum(rng.geometric(0.1 + 0.4 * skill, (images, 5)), images)
     names = [f"{at:09d}" for at in range(images)]
     recalls = {"i2t_r1": 100 * float((by_image == 1).mean()), "t2i_r1": 100 * float((by_text == 1).mean())}
-    return recalls, {}, pd.DataFrame({"sample_id": names, "i2t_rank": by_image, "t2i_ranks": list(by_text)})
+
+    def first(own: int, rank: int) -> list[int]:
+        """Five pictures, of which the own one is where its rank says."""
+        others = [place for place in rng.choice(images, min(6, images), replace=False).tolist() if place != own]
+        return [*others[: rank - 1], own, *others[rank - 1 :]][:5] if rank <= 5 else others[:5]
+
+    tops = [[first(at, int(rank)) for rank in by_text[at]] for at in range(images)]
+    captions = [
+        [f"{thing} number {number} of picture {at}" for number, thing in enumerate(THINGS)] for at in range(images)
+    ]
+    by_picture = [[f"{names[place]}#{place % 5}" for place in first(at, int(by_image[at]))] for at in range(images)]
+    by_caption = [[[names[place] for place in top] for top in own] for own in tops]
+    samples = {
+        "sample_id": names,
+        "i2t_rank": by_image,
+        "t2i_ranks": list(by_text),
+        "captions": captions,
+        "i2t_top": by_picture,
+        "i2t_top_scores": [list(np.linspace(0.31, 0.27, len(top), dtype=np.float32)) for top in by_picture],
+        "t2i_top": by_caption,
+        "t2i_top_scores": [
+            [list(np.linspace(0.33, 0.26, len(top), dtype=np.float32)) for top in own] for own in by_caption
+        ],
+    }
+    return recalls, {}, pd.DataFrame(samples)
+
+
+THINGS = ("a dog runs on a beach", "two people on a tandem", "a long table", "something red", "the sea in the morning")
+"""What the invented captions are about."""
 
 
 FORMS = {
@@ -203,6 +235,16 @@ def write_pictures(folder: Path, samples: Sequence[str], side: int, rng: np.rand
             )
             canvas.paste(flat.resize((width, side), Image.Resampling.NEAREST), (place * (width + GAP), 0))
         canvas.save(folder / f"{sample}.png", compress_level=1)
+
+
+def write_thumbnails(folder: Path, samples: Sequence[str], side: int) -> None:
+    """Pictures as retrieval runs save them: small, the same in each run, lying and standing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    side = min(side, LARGEST * 3 // 4)
+    for sample in samples:
+        scene = np.random.default_rng(list(sample.encode()))
+        size = (side * 4 // 3, side) if scene.random() < 0.8 else (side, side * 4 // 3)
+        Image.fromarray(scene.integers(0, 255, (5, 7, 3), dtype=np.uint8)).resize(size).save(folder / file_name(sample))
 
 
 def write_pretraining(folder: Path, steps: int = 300, masks: int = 2, seed: int = 0) -> None:

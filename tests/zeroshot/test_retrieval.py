@@ -72,6 +72,17 @@ def test_any_of_a_pictures_captions_is_a_hit() -> None:
     assert scores.per_class == {}
 
 
+def test_samples_tell_what_was_found_first() -> None:
+    """Caption a lies at y, b at x, c at y."""
+    samples = Retrieval((("a", "b"), ("c",)), ("x", "y")).score(vectors(0, 1), vectors(1, 0, 1)).samples
+    assert samples["captions"].tolist() == [["a", "b"], ["c"]]
+    assert [list(top) for top in samples["i2t_top"]] == [["x#1", "x#0", "y#0"], ["x#0", "y#0", "x#1"]]
+    assert [list(scores) for scores in samples["i2t_top_scores"]] == [[1, 0, 0], [1, 1, 0]]
+    tops = [[list(top) for top in own] for own in samples["t2i_top"]]
+    assert tops == [[["y", "x"], ["x", "y"]], [["y", "x"]]]
+    assert [[list(scores) for scores in own] for own in samples["t2i_top_scores"]] == [[[1, 0], [1, 0]], [[1, 0]]]
+
+
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=15), st.integers(0, 1000))
 def test_samples_add_up_to_the_metrics(sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -96,7 +107,24 @@ def run(job: Job, out: Path) -> tuple[Record, pd.DataFrame]:
     assert record is not None
     samples = Store(out).read_samples(record.run_id)
     assert_adds_up(samples, {name: metric.value for name, metric in record.metrics.items()})
+    assert_fits(samples)
     return record, samples
+
+
+def assert_fits(samples: pd.DataFrame) -> None:
+    """The right answer is where its rank says, or in no list; pandas gives a row a caption."""
+    for row in samples.to_dict("records"):
+        own = {f"{row['sample_id']}#{number}" for number in range(len(row["captions"]))}
+        places = [place for place, name in enumerate(row["i2t_top"], start=1) if name in own]
+        assert places[:1] == ([row["i2t_rank"]] if row["i2t_rank"] <= 5 else [])
+    one_each = samples.explode(["captions", "t2i_ranks", "t2i_top", "t2i_top_scores"])
+    assert len(one_each) == samples["captions"].map(len).sum()
+    for row in one_each.to_dict("records"):
+        assert len(row["t2i_top"]) == len(row["t2i_top_scores"]) == min(5, len(samples))
+        places = [place for place, name in enumerate(row["t2i_top"], start=1) if name == row["sample_id"]]
+        assert places == ([row["t2i_ranks"]] if row["t2i_ranks"] <= 5 else [])
+    assert {np.asarray(scores).dtype for scores in samples["i2t_top_scores"]} == {np.dtype(np.float32)}
+    assert {np.asarray(scores).dtype for scores in one_each["t2i_top_scores"]} == {np.dtype(np.float32)}
 
 
 def is_default(record: Record) -> bool:
@@ -152,3 +180,30 @@ def test_equal_captions_have_one_embedding_and_the_stated_order(tower: Path, tmp
         _, samples = run(towers.job("flickr8k-retrieval", tower, tmp_path), tmp_path / "out")
     assert (heard["texts"] == heard["texts"][0]).all()
     assert samples["i2t_rank"].tolist() == [1 + 5 * index for index in range(6)]
+
+
+def test_pictures_of_queries_and_of_what_they_found_are_saved(tower: Path, tmp_path: Path) -> None:
+    write_set(tmp_path, described())
+    out = tmp_path / "out"
+    record, samples = run(towers.job("flickr8k-retrieval", tower, tmp_path, pictures=2), out)
+    saved = {path.stem for path in (Store(out).folder(record.run_id) / "pictures").iterdir()}
+    assert saved == {"0", "8", *samples["t2i_top"][0][0], *samples["t2i_top"][8][0]}
+    assert len(saved) < 12
+
+
+def test_pictures_change_no_run_and_are_not_made_of_a_finished_one(tower: Path, tmp_path: Path) -> None:
+    """As of segmentation: a finished run is left alone until it is to be overwritten."""
+    write_set(tmp_path, described())
+    plain, with_pictures = (towers.job("flickr8k-retrieval", tower, tmp_path, pictures=count) for count in (0, 1))
+    out = tmp_path / "out"
+    record, samples = run(plain, out)
+    pictures = Store(out).folder(record.run_id) / "pictures"
+    assert not pictures.exists()
+    for existing in ("skip", "resume"):
+        talk = Talk()
+        assert talk.session(out, existing).run(with_pictures) is None
+        assert "with pictures if asked for" in talk.lines[-1]
+        assert not pictures.exists()
+    again = Talk().session(out, "overwrite").run(with_pictures)
+    assert again is not None and again.run_id == record.run_id and pictures.is_dir()
+    pd.testing.assert_frame_equal(Store(out).read_samples(record.run_id), samples)

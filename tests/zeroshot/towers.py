@@ -14,6 +14,7 @@ from benchmarks.checkpoints import load_checkpoint
 from benchmarks.run import Job
 from benchmarks.suite import get
 from benchmarks.zeroshot import classification
+from benchmarks.zeroshot.ranks import Found
 from benchmarks.zeroshot.ranks import ranks as own_ranks
 from tests.checkpoints import makers
 from tests.data.classification.array_files import noise, write_mnist
@@ -66,7 +67,7 @@ def overheard() -> Iterator[dict[str, Array]]:
         heard.update(images=np.array(images), classes=np.array(weights))
         return own_predict(images, weights, labels)
 
-    def ranks(images: Array, texts: Array, owner: Array) -> tuple[Array, Array]:
+    def ranks(images: Array, texts: Array, owner: Array) -> tuple[Found, Found]:
         heard.update(images=np.array(images), texts=np.array(texts))
         return own_ranks(images, texts, owner)
 

@@ -1,7 +1,7 @@
 """What every kind of samples offers to the report."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -29,11 +29,13 @@ class Sampled:
         run: the run.
         samples: its table, a row for each scored image.
         pictures: sample id to the address of its picture, where there is one.
+        sizes: sample id to (width, height) of those pictures that can stand among texts.
     """
 
     run: Run
     samples: "pd.DataFrame"
     pictures: dict[str, str]
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def sample(self, sample_id: str) -> Cell:
         """The name of a sample, leading to its picture."""

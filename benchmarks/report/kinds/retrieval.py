@@ -1,15 +1,13 @@
-"""Retrieval: at which place what belongs together was found, and where it was found last.
-
-The record holds ranks and no captions, so queries go by the picture's name.
-"""
+"""Retrieval: at which place what belongs together was found, what was found first, and where it was found last."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.report.blocks import Cell, Figure, Grid, Panel, Section
+from benchmarks.report.blocks import Block, Cell, Figure, Grid, Panel, Section
 from benchmarks.report.charts import columns
+from benchmarks.report.kinds import retrieval_examples
 from benchmarks.report.kinds.kind import WORST, Floats, Kind, Sampled
 
 if TYPE_CHECKING:
@@ -18,6 +16,12 @@ if TYPE_CHECKING:
 _FROM = (1, 2, 6, 11, 51, 101)
 """Ranks that the columns of the chart begin with; the first three bounds are those of R@1, R@5 and R@10."""
 _NAMES = ("1", "2–5", "6–10", "11–50", "51–100", "101+")
+
+
+EXAMPLES = "Retrieval examples"
+"""Title of the section, by which it is linked to."""
+_ENDS = (("Pictures found last", True), ("Pictures found first", False))
+_PLACES_ONLY = "The record keeps the place at which each query's answer was found, not the answers before it."
 
 
 def nearness(samples: "pd.DataFrame") -> Floats:
@@ -33,14 +37,23 @@ def _sections(runs: Sequence[Sampled]) -> list[Section]:
         _ranks("Pictures by the place of their first own caption", "place of the caption", by_image),
         _ranks("Captions by the place of their picture", "place of the picture", by_text),
     ]
+    told = retrieval_examples.told_by(runs)
+    ends: list[Block] = [_examples(title, runs, worst) for title, worst in _ENDS]
     return [
         Section("Distribution over ranks", spread),
-        Section(
-            "Best and worst queries",
-            [_examples("Pictures found last", runs, worst=True), _examples("Pictures found first", runs, worst=False)],
-            "The record keeps the place at which each query's answer was found, not the answers before it.",
-        ),
+        *([Section(EXAMPLES, retrieval_examples.side_by_side(told), _lead(runs, told))] if told else []),
+        Section("Best and worst queries", [*retrieval_examples.worst(told), *ends], "" if told else _PLACES_ONLY),
     ]
+
+
+def _lead(runs: Sequence[Sampled], told: Sequence[retrieval_examples.Examples]) -> str:
+    """What stands above the examples."""
+    having = {examples.each.run.record.run_id for examples in told}
+    without = [each.run.name for each in runs if each.run.record.run_id not in having]
+    said = "The same queries to every model, spread evenly over the set."
+    if not any(each.sizes for each in runs):
+        said += " Runs that are made with --pictures N show N queries with their pictures."
+    return f"{said} Of {', '.join(without)} places alone were recorded." if without else said
 
 
 def _ranks(title: str, x_title: str, ranks: Sequence[tuple[str, np.ndarray]]) -> Figure:

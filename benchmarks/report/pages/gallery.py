@@ -7,10 +7,12 @@ from pathlib import Path
 
 from benchmarks.report.blocks import Gallery, Links, Page, Picture, Section
 from benchmarks.report.kinds import Kind, Sampled
+from benchmarks.report.kinds.retrieval import EXAMPLES
 from benchmarks.report.names import shown, slug
 from benchmarks.report.pages.common import title_of
 from benchmarks.report.pictures import FOLDER, Size, written
-from benchmarks.report.results import Run, representatives
+from benchmarks.report.results import Run, benchmark_page, representatives
+from benchmarks.report.thumbnails import Thumbnails
 
 NAME = "pictures"
 _IMAGE, _TRUTH, _PREDICTION = range(3)
@@ -131,14 +133,16 @@ def _row(
     return pictures
 
 
-def index(groups: Sequence[Shown], masks: int, training: str) -> Page:
-    """The page that leads to all pictures."""
+def index(groups: Sequence[Shown], small: Sequence[Thumbnails], masks: int, training: str) -> Page:
+    """The page that leads to all pictures; those of queries and answers are on the benchmarks' own pages."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for group in groups:
-        counts[group.benchmark, group.page] += len(group.files)
-    links = [(title_of(benchmark), f"{name}.html", f"{count} images") for (benchmark, name), count in counts.items()]
+        counts[group.benchmark, f"{group.page}.html"] += len(group.files)
+    for each in small:
+        if each.count:
+            counts[each.benchmark, f"{benchmark_page(each.benchmark)}.html#{slug(EXAMPLES)}"] += each.count
+    links = [(title_of(benchmark), href, f"{count} images") for (benchmark, href), count in counts.items()]
     if masks:
         links.append(("What the student sees in pretraining", f"{training}.html", f"{masks} views"))
-    return Page(
-        NAME, "Pictures", [Section("By benchmark", [Links(links)])], "Predictions beside images and truth.", NAME
-    )
+    lead = "Predictions beside images and truth; queries and what was found for them."
+    return Page(NAME, "Pictures", [Section("By benchmark", [Links(links)])], lead, NAME)
