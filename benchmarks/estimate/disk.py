@@ -9,6 +9,8 @@ from benchmarks.suite import Benchmark
 _TFDS = "lengths of the archives as recorded by TensorFlow Datasets (url_checksums)"
 _ABOUT = "about; no published length is known to us"
 _PICTURE = 400_000  # bytes of a saved PNG beside its original
+_SMALL_PICTURE = 150_000  # of one of at most 288 pixels a side
+_ANSWERS = 5  # beside a query
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,17 @@ def training_places(weights: int, trained: int, tower: int, pictures: int, score
     ]
 
 
-def embedding_places(images: int, texts: int, joint: int) -> list[Place]:
-    """What a zero-shot run writes: float32 embeddings, kept for other runs of the same checkpoint."""
-    size = 4 * joint * (images + texts)
+def embedding_places(images: int, texts: int, joint: int, queries: int) -> list[Place]:
+    """What a zero-shot run writes: float32 embeddings, kept for other runs of the same checkpoint.
+
+    Args:
+        images, texts: that are encoded.
+        joint: dimensions of an embedding.
+        queries: whose pictures are saved.
+    """
+    size, saved = 4 * joint * (images + texts), queries * (1 + _ANSWERS) * _SMALL_PICTURE
     return [
         Place("embeddings", 2 * size, "cache folder, parts and whole while they are joined; then half (`bench cache`)"),
         Place("record, samples", 5_000_000, "an allowance"),
+        *([Place("pictures", saved, f"{queries} queries of --pictures and their answers, at most")] if queries else []),
     ]

@@ -265,6 +265,7 @@ def _encoding(job: Job, found: Inspection, processes: int, fields: Any, texts: i
         raise CheckpointError(f"{found.path}: the text tower's heads cannot be read from weights; say --text-heads N")
     batch, pictures = fields.execution.batch_size, _limited(job, fields.pictures)
     counts = count_encoding(found, batch)
+    queries = job.pictures if "--pictures" in job.benchmark.takes else 0
     images = Work("pictures", "encoding", "fp32", pictures, counts.image)
     words = Work("texts", "encoding", "fp32", tokens, counts.token, of="tokens")
     kept = (
@@ -276,7 +277,7 @@ def _encoding(job: Job, found: Inspection, processes: int, fields: Any, texts: i
         processes=processes,
         works=(images, words),
         memory=_encoding_memory(counts, batch),
-        places=(*data_places(job.benchmark), *embedding_places(pictures, texts, found.joint)),
+        places=(*data_places(job.benchmark), *embedding_places(pictures, texts, found.joint, queries)),
         loading=Loading(_LOADED_CROPS, fields.execution.workers, images),
         advice=(),
         assumptions=(_COUNTED, kept, said, *_said_of_time(images), _said_of_memory()),

@@ -52,4 +52,8 @@ def test_embeddings_take_at_most_twice_what_is_kept() -> None:
     store = EmbeddingStore({"of": "a test"}, {}, count=3000)
     store.load(lambda parts: ((part, rows[part.start : part.stop]) for part in parts))
     kept = (store.folder / "embeddings.npy").stat().st_size
-    assert embedding_places(images=2000, texts=1000, joint=64)[0].size == pytest.approx(2 * kept, rel=0.01)
+    places = embedding_places(images=2000, texts=1000, joint=64, queries=0)
+    assert places[0].size == pytest.approx(2 * kept, rel=0.01)
+    more = embedding_places(images=2000, texts=1000, joint=64, queries=10)
+    assert more[:2] == places
+    assert (more[2].name, more[2].size) == ("pictures", 10 * 6 * 150_000)
