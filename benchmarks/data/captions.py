@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.data.world import THINGS, Instance, Scene, visible_masks
+from benchmarks.data.world import THINGS, Instance, Scene, visible_shares
 
 _SEEN = 0.01
 """The share of the frame that a thing must fill to be spoken of."""
@@ -39,7 +39,7 @@ class Caption(NamedTuple):
 
 def seen(scene: Scene) -> list[Instance]:
     """The things of a class that fill at least a hundredth of the frame, the largest to the eye first."""
-    sizes = visible_masks(scene).mean(axis=(1, 2))
+    sizes = visible_shares(scene)
     order = np.argsort(-sizes, kind="stable")
     things = [(scene.instances[index], sizes[index]) for index in order]
     return [thing for thing, size in things if size >= _SEEN and thing.category in THINGS]

@@ -6,6 +6,7 @@ drew into a scene. A new category is one function and one line of ``RECIPES``.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -54,6 +55,8 @@ COLOURS: dict[str, Colour] = {
     "black": (48, 48, 52),
 }
 
+_TURNS = np.linspace(0, 2 * np.pi, 32, endpoint=False)  # radians: the corners of an ellipse
+
 _DARK: Colour = (45, 42, 44)
 _GLASS: Colour = (70, 90, 115)
 _SKIN: tuple[Colour, ...] = ((235, 195, 165), (200, 150, 115), (140, 95, 70), (90, 60, 45))
@@ -78,8 +81,7 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> tuple[Poi
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> tuple[Point, ...]:
     """An ellipse as a polygon of 32 corners."""
-    turns = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    xs, ys = x + radius_x * np.cos(turns), y + radius_y * np.sin(turns)
+    xs, ys = x + radius_x * np.cos(_TURNS), y + radius_y * np.sin(_TURNS)
     return tuple(zip(xs.tolist(), ys.tolist(), strict=True))
 
 
@@ -99,14 +101,15 @@ def place(
     mirror = rng.choice([-1.0, 1.0])
     cosine, sine = np.cos(tilt), np.sin(tilt)
 
-    def move(point: Point) -> Point:
-        x, y = mirror * (point[0] - 0.5) * width, (point[1] - 1) * height
-        return float(base[0] + cosine * x - sine * y), float(base[1] + sine * x + cosine * y)
+    corners = np.array([corner for part in parts for corner in part.outline])
+    x, y = mirror * (corners[:, 0] - 0.5) * width, (corners[:, 1] - 1) * height
+    xs, ys = base[0] + cosine * x - sine * y, base[1] + sine * x + cosine * y
+    moved = iter(zip(xs.tolist(), ys.tolist(), strict=True))
 
     def finish(paint: Paint) -> Paint:
         return replace(paint, scale=max(2.0, paint.scale * height), seed=int(rng.integers(2**32)))
 
-    return tuple(Part(tuple(move(point) for point in part.outline), finish(part.paint)) for part in parts)
+    return tuple(Part(tuple(islice(moved, len(part.outline))), finish(part.paint)) for part in parts)
 
 
 def _flat(colour: Colour, shade: float = 0.15) -> Paint:

@@ -5,19 +5,23 @@ A paint is plain data and draws the same pixels every time; its randomness comes
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+Floating = TypeVar("Floating", np.float32, np.float64)
+
 Colour = tuple[float, float, float]
 """RGB, each 0 to 255."""
 
 Plane = npt.NDArray[np.float32]
-"""(H, W) weights of a paint's second colour, 0 to 1."""
+"""(H, W) weights of a paint's second colour, 0 to 1; (H, 1) or (1, W) where those of a row or a column are the same."""
 
 Pixels = npt.NDArray[np.float32]
-"""(H, W, 3) RGB, 0 to 255."""
+"""(H, W, 3) RGB, 0 to 255. In memory each colour is a plane, for arithmetic on rows of three numbers is slow."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +46,31 @@ class Paint:
 def fill(paint: Paint, height: int, width: int) -> Pixels:
     """Draw a paint over a (height, width) box: float32 (H, W, 3), 0 to 255."""
     rng = np.random.default_rng(paint.seed)
-    weight = PATTERNS[paint.pattern](paint, height, width, rng)[:, :, None]
-    pixels = np.asarray(paint.first) * (1 - weight) + np.asarray(paint.second) * weight
-    pixels *= np.linspace(1, 1 - paint.shade, height)[:, None, None]
-    pixels += rng.normal(0, paint.grain, (height, width, 1))
-    return np.clip(pixels, 0, 255).astype(np.float32)
+    weight = PATTERNS[paint.pattern](paint, height, width, rng)
+    first, second = np.array((paint.first, paint.second), np.float64)[:, :, None, None]
+    pixels = first * (1 - weight)
+    pixels += second * weight
+    if paint.shade:
+        pixels = pixels * _ramp(1, 1 - paint.shade, height)
+    pixels = _limited(pixels + rng.normal(0, paint.grain, (height, width)), 255)
+    return pixels.astype(np.float32).transpose(1, 2, 0)
 
 
-def _weights(values: npt.ArrayLike) -> Plane:
+def _weights(values: npt.NDArray[Any]) -> Plane:
     """Values limited to 0 to 1."""
-    return np.clip(np.asarray(values, np.float32), 0, 1)
+    return _limited(values.astype(np.float32), 1)
+
+
+def _limited(values: npt.NDArray[Floating], most: float) -> npt.NDArray[Floating]:
+    """The same array, in which nothing is below 0 or above ``most``; ``np.clip`` takes longer for small ones."""
+    limited: npt.NDArray[Floating] = np.minimum(np.maximum(values, 0, out=values), most, out=values)
+    return limited
+
+
+@lru_cache
+def _ramp(start: float, stop: float, height: int) -> npt.NDArray[np.float64]:
+    """A column (H, 1) of even steps; the same few are asked for all the time."""
+    return np.linspace(start, stop, height)[:, None]
 
 
 def smooth_noise(rng: np.random.Generator, height: int, width: int, scale_y: float, scale_x: float) -> Plane:
@@ -62,18 +81,17 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int, scale_y: flo
 
 
 def _coordinates(height: int, width: int) -> tuple[Plane, Plane]:
-    """Row and column of each pixel."""
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    return rows, columns
+    """The rows as (H, 1) and the columns as (1, W)."""
+    return np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
 
 
 def _plain(paint: Paint, height: int, width: int, rng: np.random.Generator) -> Plane:
-    return np.zeros((height, width), np.float32)
+    return np.zeros((height, 1), np.float32)
 
 
 def _gradient(paint: Paint, height: int, width: int, rng: np.random.Generator) -> Plane:
     """From the first colour at the top to the second at the bottom."""
-    return np.repeat(np.linspace(0, 1, height, dtype=np.float32)[:, None], width, axis=1)
+    return _ramp(0, 1, height).astype(np.float32)
 
 
 def _clouds(paint: Paint, height: int, width: int, rng: np.random.Generator) -> Plane:
@@ -106,7 +124,9 @@ def _ripples(paint: Paint, height: int, width: int, rng: np.random.Generator) ->
 def _stripes(paint: Paint, height: int, width: int, rng: np.random.Generator) -> Plane:
     """Even stripes with soft edges."""
     rows, columns = _coordinates(height, width)
-    along = columns * np.cos(paint.angle) + rows * np.sin(paint.angle)
+    along = columns * np.cos(paint.angle)
+    if paint.angle:
+        along = along + rows * np.sin(paint.angle)
     return _weights(0.5 + 1.5 * np.sin(2 * np.pi * along / paint.scale))
 
 

@@ -5,9 +5,10 @@ visible part of each instance are here. Boxes, instance masks, captions and clas
 same fields.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Instance:
         """The mask value, 0 for things of no class."""
         return LABELS.get(self.category, 0)
 
-    @property
+    @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom in pixels, of the whole object: covered parts and those beyond the
         frame too.
@@ -102,6 +103,12 @@ def visible_masks(scene: Scene) -> npt.NDArray[np.bool_]:
     return visible
 
 
+def visible_shares(scene: Scene) -> npt.NDArray[np.float64]:
+    """(N,): the share of the frame, 0 to 1, that each of the N ``instances`` is seen in."""
+    pixels = np.bincount(ownership(scene).ravel() + 1, minlength=len(scene.layers) + 1)
+    return pixels[1 + len(scene.background) :] / (scene.height * scene.width)
+
+
 def render(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """The picture, RGB (H, W, 3), and its semantic mask, (H, W)."""
     return paint(scene), semantic_mask(scene)
@@ -109,14 +116,16 @@ def render(scene: Scene) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
 
 def paint(scene: Scene) -> npt.NDArray[np.uint8]:
     """The picture alone, RGB (H, W, 3)."""
-    canvas = np.zeros((scene.height, scene.width, 3), np.float32)
+    canvas = np.zeros((3, scene.height, scene.width), np.float32).transpose(1, 2, 0)  # planes in memory, as paints are
     for layer in scene.layers:
         for part in layer.parts:
             window, alpha = _coverage(part.outline, scene.width, scene.height)
             if alpha.size:
-                pixels = fill(part.paint, *alpha.shape)
-                canvas[window] += alpha[:, :, None] * (pixels - canvas[window])
-    return np.rint(canvas).astype(np.uint8)
+                below, pixels = canvas[window], fill(part.paint, *alpha.shape)
+                pixels -= below
+                pixels *= alpha[:, :, None]
+                below += pixels
+    return np.ascontiguousarray(np.rint(canvas), np.uint8)
 
 
 @lru_cache(maxsize=256)  # the picture, the mask and the caption of a scene all ask for the same polygons
@@ -126,15 +135,15 @@ def _coverage(
     """Rows and columns of the frame that a polygon touches, and how much of each pixel there it covers, 0
     to 1.
     """
-    points = np.asarray(outline)
-    left, top = np.clip(np.floor(points.min(axis=0)).astype(int), 0, (width, height))
-    right, bottom = np.clip(np.ceil(points.max(axis=0)).astype(int), (left, top), (width, height))
+    xs, ys = zip(*outline, strict=True)
+    left, top = min(max(floor(min(xs)), 0), width), min(max(floor(min(ys)), 0), height)
+    right, bottom = min(max(ceil(max(xs)), left), width), min(max(ceil(max(ys)), top), height)
     window = slice(top, bottom), slice(left, right)
     if right == left or bottom == top:
         return window, np.zeros((bottom - top, right - left), np.float32)
     fine = Image.new("L", ((right - left) * _OVERSAMPLING, (bottom - top) * _OVERSAMPLING))
-    corners = (points - (left, top)) * _OVERSAMPLING - 0.5
-    ImageDraw.Draw(fine).polygon([(x, y) for x, y in corners.tolist()], fill=255)
+    corners = [((x - left) * _OVERSAMPLING - 0.5, (y - top) * _OVERSAMPLING - 0.5) for x, y in outline]
+    ImageDraw.Draw(fine).polygon(corners, fill=255)
     covered = np.asarray(fine.reduce(_OVERSAMPLING), np.float32)
     return window, covered / np.float32(255)
 
@@ -168,7 +177,7 @@ def draw_scene(seed: int, split: str, index: int) -> Scene:
     horizon = rng.uniform(*setting.horizon) * height
     background = setting.background(rng, width, height, horizon)
     count = int(rng.integers(4, 8))
-    chosen = [str(category) for category in rng.choice(list(setting.stands), count)]
+    chosen = _choose(rng, list(setting.stands), count)
     if rng.random() < 0.6:
         chosen.append("clutter")
     placed = [_put(rng, category, setting, width, height, horizon) for category in chosen]
@@ -201,14 +210,14 @@ def draw_portrait(
     """
     key = (SPLITS.index(split), index, THINGS.index(category), side)
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-    name = str(rng.choice(settings_of(category) if place is None else (place,)))
+    (name,) = _choose(rng, settings_of(category) if place is None else (place,))
     setting = _SETTINGS[name]
     horizon = rng.uniform(*setting.horizon) * side
     background = setting.background(rng, side, side, horizon)
     recipe = RECIPES[category]
     zoom = min(rng.uniform(0.6, 0.85) / max(recipe.height), 0.85 / (max(recipe.height) * max(recipe.aspect)))
     depth, main = _put(rng, category, setting, side, side, horizon, across=(0.35, 0.65), zoom=zoom, colour=colour)
-    others = [str(other) for other in rng.choice([*setting.stands, "clutter"], int(rng.integers(1, 3)))]
+    others = _choose(rng, [*setting.stands, "clutter"], int(rng.integers(1, 3)))
     placed = [_put(rng, other, setting, side, side, horizon) for other in others if other != category]
     placed = [pair for pair in placed if _overlap(main.box, pair[1].box) < 0.25]
     placed = sorted([*placed, (depth, main)], key=lambda pair: pair[0])
@@ -243,7 +252,7 @@ def draw_traffic(
         if rng.random() < 0.4:
             placed.append(stand("car", placed[0][0] + float(rng.uniform(4, 30)), (0.2, 0.8)))
     for _ in range(int(rng.integers(2, 5))):
-        category = str(rng.choice(list(_BESIDE)))
+        (category,) = _choose(rng, list(_BESIDE))
         other = stand(category, float(rng.uniform(*_BESIDE[category])), (0.05, 0.95))
         if all(other[0] > away or _apart(thing, other[1]) for away, thing in placed):
             placed.append(other)
@@ -277,7 +286,8 @@ def draw_group(seed: int, split: str, index: int, count: int, width: int, height
     things: list[Instance] = []
     while len(things) < count:
         tall, foot = rng.uniform(0.1, 0.16) * height, rng.uniform(horizon + 0.1 * height, 0.97 * height)
-        thing = _build(rng, str(rng.choice(["ball", "cushion"])), tall, foot, width, (0.1, 0.9))
+        (category,) = _choose(rng, ("ball", "cushion"))
+        thing = _build(rng, category, tall, foot, width, (0.1, 0.9))
         left, top, right, bottom = thing.box
         inside = left >= 0 and top >= 0 and right <= width and bottom <= height
         if inside and all(_apart(thing, other) for other in things):
@@ -288,6 +298,11 @@ def draw_group(seed: int, split: str, index: int, count: int, width: int, height
 def settings_of(category: str) -> tuple[str, ...]:
     """Where a thing is found."""
     return tuple(name for name, setting in _SETTINGS.items() if category in setting.stands)
+
+
+def _choose(rng: np.random.Generator, names: Sequence[str], count: int = 1) -> list[str]:
+    """Some of these names, with repetitions: what ``rng.choice`` draws, which takes ten times as long."""
+    return [names[index] for index in rng.integers(len(names), size=count)]
 
 
 def _apart(thing: Instance, other: Instance) -> bool:
@@ -338,7 +353,7 @@ def _build(
     """One object, ``tall`` pixels high, that stands on row ``foot`` somewhere ``across`` the width."""
     recipe = RECIPES[category]
     wide = tall * rng.uniform(*recipe.aspect)
-    colour = str(rng.choice(recipe.colours if colour is None else (colour,)))
+    (colour,) = _choose(rng, recipe.colours if colour is None else (colour,))
     parts = recipe.parts(rng, jitter(rng, COLOURS[colour]))
     tilt = np.radians(rng.uniform(-recipe.tilt, recipe.tilt))
     base = float(rng.uniform(*across) * width), float(foot)
@@ -430,7 +445,7 @@ def _shore(rng: np.random.Generator, width: int, height: int, horizon: float) ->
 
 
 def _room(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[Instance]:
-    colour = str(rng.choice(["beige", "white", "green", "pink", "blue"]))
+    (colour,) = _choose(rng, ("beige", "white", "green", "pink", "blue"))
     red, green, blue = COLOURS[colour]
     pale = 0.5 * red + 110, 0.5 * green + 110, 0.5 * blue + 110
     paper = Paint("stripes", pale, tint(pale, 0.88), scale=rng.uniform(10, 24), shade=0.1, grain=3)

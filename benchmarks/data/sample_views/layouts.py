@@ -200,21 +200,29 @@ def write_sst2(folder: Path, keys: Keys, pictures: Pictures) -> None:
         save(folder / "rendered-sst2" / "test" / picture.key / f"{number:04d}.png", picture.pixels)
 
 
-def save(path: Path, pixels: "NDArray[np.uint8]") -> None:
-    """Write pixels (H, W, 3) in the format that the suffix tells."""
+def save(path: Path, pixels: "NDArray[np.uint8]", **options: Any) -> None:
+    """Write pixels, (H, W, 3) or the values of a mask (H, W), in the format that the suffix tells.
+
+    Straight to its place: the folder of the whole sample appears when everything in it is on the disk.
+
+    Args:
+        path: of the file; its folder is made.
+        pixels: what it holds.
+        options: of the format, instead of a JPEG's usual quality.
+    """
     from PIL import Image
 
-    with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, quality=QUALITY)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **{"quality": QUALITY, **options})
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    _write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 def _write_mat(path: Path, arrays: "dict[str, NDArray[Any]]") -> None:
