@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.comparison.scores import Floats, Ints, Score
+from benchmarks.resampling import Combined, MeanRatio, Plausible, moved, student, studentised
 from benchmarks.statistics import Interval
 
 Runs = Sequence[Sequence[Score]]
@@ -54,9 +54,8 @@ def difference(
 ) -> Difference:
     """Compare two sides whose scores are of the same N samples in the same order.
 
-    With one seed a side the interval is a percentile bootstrap's: samples are drawn with replacement, the same for both
-    sides. mIoU, AP and means over classes of a resample, which holds samples twice, are biased; their percentiles are
-    moved by as much as the mean of the resamples is off. With more seeds, see :func:`_with_seeds`.
+    With one seed a side the interval is that of a single score (``benchmarks.resampling``), of the difference instead:
+    samples are drawn with replacement, the same for both sides. With more seeds, see :func:`_with_seeds`.
 
     Args:
         baseline, other: at least one seed each.
@@ -67,21 +66,32 @@ def difference(
         report: is told of the progress (done, total).
     """
     runs = [score for side in (baseline, other) for unit in side for score in unit]
-    points = [float(run.values()[0]) for run in runs]
-    units = _units(baseline, other, np.array(points))
-    drawn = _units(baseline, other, _resampled(runs, replicates or runs[0].replicates, seed, report))
-    first, second = (float(side.mean()) for side in units)
+    values = _units(baseline, other, np.array([float(run.values()[0]) for run in runs]))
+    first, second = (float(side.mean()) for side in values)
     samples, seeds = len(runs[0].kinds), (len(baseline), len(other))
+    drawing = _Drawing.of(runs, replicates or runs[0].replicates, seed, report)
     if seeds != (1, 1):
-        interval, p = _with_seeds(units, drawn, samples, level)
+        deviations = drawing.deviations()
+        apart = None if deviations is None else _units(baseline, other, deviations)
+        interval, p = _with_seeds(values, apart, samples, level)
         return Difference(first, second, interval, p, "bootstrap and seeds", seeds, samples)
-    gains = drawn[1][0] - drawn[0][0]
-    if not runs[0].linear:
-        gains += second - first - gains.mean()
-    interval, p = _one_seed(second - first, gains, samples, level)
+    factors = [sign / len(unit) for sign, (unit,) in ((-1, baseline), (1, other)) for _ in unit]
+    plausible = drawing.plausible(second - first, factors)
+    interval, p = _of_one_seed(plausible, level)
     if binary and len(runs) == 2:
-        return Difference(first, second, interval, mcnemar(*_hits(runs)), "McNemar", seeds, samples)
+        p = mcnemar(*_hits(runs))
+        if interval and p >= 1 - level:  # resamples of a handful of images say more than they can know
+            interval = Interval(min(interval.low, 0.0), max(interval.high, 0.0))
+        return Difference(first, second, interval, p, "McNemar", seeds, samples)
     return Difference(first, second, interval, p, "bootstrap", seeds, samples)
+
+
+def _of_one_seed(plausible: Plausible | None, level: float) -> tuple[Interval | None, float]:
+    """Interval and p-value of a difference."""
+    if plausible is None:
+        return None, 1.0
+    low, high = plausible.ends(level)
+    return Interval(max(low, -100.0), min(high, 100.0)), plausible.p()
 
 
 def _units(baseline: Runs, other: Runs, values: Floats) -> tuple[Floats, Floats]:
@@ -91,83 +101,108 @@ def _units(baseline: Runs, other: Runs, values: Floats) -> tuple[Floats, Floats]
     return means[: len(baseline)], means[len(baseline) :]
 
 
-def _resampled(
-    runs: Sequence[Score], replicates: int, seed: int, report: Callable[[int, int], None]
-) -> npt.NDArray[np.float64]:
-    """(runs, R) values of all runs in the same resamples of the samples.
+@dataclass(frozen=True)
+class _Drawing:
+    """What drawing samples anew does to several runs at once.
 
-    How many samples of each kind a resample holds follows the multinomial law of their numbers; samples that count
-    alike in every run need not be told apart.
+    Attributes:
+        runs: of one sample of each kind: those that count alike in every run need not be told apart.
+        times: (K,) samples of that kind.
+        replicates, seed, report: see :func:`difference`.
     """
-    kinds = np.stack([run.kinds for run in runs], axis=1)
-    _, rows, sizes = np.unique(kinds, axis=0, return_index=True, return_counts=True)
-    order = np.argsort(rows)  # pictures stay in their order, which decides between equal scores of detections
-    kept = [run.take(rows[order].astype(np.int64)) for run in runs]
-    total, shares = int(sizes.sum()), sizes[order] / sizes.sum()
-    generator, parts = np.random.default_rng(seed), []
-    for start in range(0, replicates, _BATCH):
-        weights = generator.multinomial(total, shares, size=min(_BATCH, replicates - start))
-        parts.append(np.stack([run.values(weights) for run in kept]))
-        report(min(start + _BATCH, replicates), replicates)
-    return np.concatenate(parts, axis=1)
 
+    runs: Sequence[Score]
+    times: Ints
+    replicates: int
+    seed: int
+    report: Callable[[int, int], None]
 
-def _one_seed(value: float, drawn: Floats, samples: int, level: float) -> tuple[Interval | None, float]:
-    """Percentile interval, and a p-value.
+    @classmethod
+    def of(cls, runs: Sequence[Score], replicates: int, seed: int, report: Callable[[int, int], None]) -> "_Drawing":
+        """Of runs over the same samples."""
+        kinds = np.stack([run.kinds for run in runs], axis=1)
+        _, rows, sizes = np.unique(kinds, axis=0, return_index=True, return_counts=True)
+        order = np.argsort(rows)  # pictures stay in their order, which decides between equal scores of detections
+        kept = [run.take(rows[order].astype(np.int64)) for run in runs]
+        return cls(kept, sizes[order].astype(np.int64), replicates, seed, report)
 
-    The p-value is the larger of two: twice the share of resamples on the other side of zero, which has no more
-    digits than there are resamples, and that of Student's law with the bootstrap's standard error, which sees no skew.
-    """
-    if samples < 2 or not np.isfinite(drawn).all():
-        return None, 1.0
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    beyond = 2 * min(float((drawn <= 0).mean()), float((drawn >= 0).mean()), 0.5)
-    p = max(beyond, _student(value, float(drawn.std(ddof=1)), samples - 1, samples))
-    return Interval(float(low), float(high)), p
+    @property
+    def smooth(self) -> list[MeanRatio]:
+        """The runs, if it is known how each sample moves their values; else none of them."""
+        known: list[MeanRatio] = [run for run in self.runs if isinstance(run, MeanRatio)]
+        return known if len(known) == len(self.runs) else []
+
+    def plausible(self, value: float, factors: Sequence[float]) -> Plausible | None:
+        """What resamples leave plausible of the sum of the runs, each times its factor; None: nothing can be said.
+
+        Args:
+            value: that sum.
+            factors: of each run.
+        """
+        if self.smooth:
+            combined = Combined(self.smooth, factors, self.times)
+            return studentised(combined, self.replicates, self.seed, self.report)
+        return moved(value, np.array(factors) @ self._values(), int(self.times.sum()))
+
+    def deviations(self) -> Floats | None:
+        """(runs, M) numbers whose inner products are the covariances of the runs' values over samples.
+
+        None where the value of some resample is undefined.
+        """
+        if self.smooth:
+            influences = np.stack([run.unshrunk_influences(self.times) for run in self.smooth])
+            spread: Floats = influences * np.sqrt(self.times)
+            return spread
+        drawn = self._values()
+        if not np.isfinite(drawn).all():
+            return None
+        apart: Floats = (drawn - drawn.mean(axis=1, keepdims=True)) / (self.replicates - 1) ** 0.5
+        return apart
+
+    def _values(self) -> Floats:
+        """(runs, R) values of all runs in the same resamples."""
+        total = int(self.times.sum())
+        generator, parts = np.random.default_rng(self.seed), []
+        for start in range(0, self.replicates, _BATCH):
+            weights = generator.multinomial(total, self.times / total, size=min(_BATCH, self.replicates - start))
+            parts.append(np.stack([run.values(weights) for run in self.runs]))
+            self.report(min(start + _BATCH, self.replicates), self.replicates)
+        return np.concatenate(parts, axis=1)
 
 
 def _with_seeds(
-    units: tuple[Floats, Floats], drawn: tuple[Floats, Floats], samples: int, level: float
+    values: tuple[Floats, Floats], deviations: tuple[Floats, Floats] | None, samples: int, level: float
 ) -> tuple[Interval | None, float]:
     """Interval and p-value where chance lies in the samples and in the seeds.
 
-    The variance of the difference is that of resampling the samples, and that of the seeds. The latter is estimated
-    from the spread inside both sides together, so that a side with one seed takes the other's; the part of it that
-    only comes from the choice of samples is in the former already and taken off it. A resampling of two or three seeds
-    would understate their spread; Student's law with the degrees of freedom of Welch and Satterthwaite does not.
+    The variance of the difference is that over samples, and that of the seeds. The latter is estimated from the spread
+    inside both sides together, so that a side with one seed takes the other's; the part of it that only comes from the
+    choice of samples is in the former already and taken off it. A resampling of two or three seeds would understate
+    their spread; Student's law with the degrees of freedom of Welch and Satterthwaite does not.
 
     Args:
-        units: (S,) values of the seeds of both sides.
-        drawn: (S, R) the same in each resample.
+        values: (S,) of the seeds of both sides.
+        deviations: (S, M) of the same, whose inner products are covariances over samples.
         samples: N.
         level: confidence level in (0, 1).
     """
     from scipy.stats import t
 
-    if samples < 2 or not all(np.isfinite(side).all() for side in drawn):
+    if samples < 2 or deviations is None:
         return None, 1.0
-    value = float(units[1].mean() - units[0].mean())
-    freedom = sum(len(side) - 1 for side in units)
-    share = sum(1 / len(side) for side in units)
-    spread = share * sum(float(((side - side.mean()) ** 2).sum()) for side in units) / freedom
-    apart = share * sum(float((side - side.mean(axis=0)).var(axis=1, ddof=1).sum()) for side in drawn) / freedom
-    sampling = max(float((drawn[1].mean(axis=0) - drawn[0].mean(axis=0)).var(ddof=1)) - apart, 0.0)
+    value = float(values[1].mean() - values[0].mean())
+    freedom = sum(len(side) - 1 for side in values)
+    share = sum(1 / len(side) for side in values)
+    spread = share * sum(float(((side - side.mean()) ** 2).sum()) for side in values) / freedom
+    apart = share * sum(float(((side - side.mean(axis=0)) ** 2).sum()) for side in deviations) / freedom
+    over_samples = float(((deviations[1].mean(axis=0) - deviations[0].mean(axis=0)) ** 2).sum())
+    sampling = max(over_samples - apart, 0.0)
     variance = sampling + spread
     if variance == 0:
-        return Interval(value, value), _student(value, 0.0, freedom, samples)
+        return Interval(value, value), student(value, 0.0, freedom, samples)
     satterthwaite = variance**2 / (sampling**2 / (samples - 1) + spread**2 / freedom)
     reach = float(t.ppf((1 + level) / 2, satterthwaite)) * variance**0.5
-    return Interval(value - reach, value + reach), _student(value, variance**0.5, satterthwaite, samples)
-
-
-def _student(value: float, error: float, freedom: float, samples: int) -> float:
-    """Two-sided p-value; never below what the signs of N samples can give, 2^(1-N)."""
-    from scipy.stats import t
-
-    if value == 0:
-        return 1.0
-    p = 2 * float(t.sf(abs(value) / error, freedom)) if error else 0.0
-    return max(p, 2.0 ** (1 - samples))
+    return Interval(value - reach, value + reach), student(value, variance**0.5, satterthwaite, samples)
 
 
 def _hits(runs: Sequence[Score]) -> tuple[Ints, Ints]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from benchmarks.dense.average_precision import IOUS, Matches, average_precision, matches_of, mean_over_classes
 from benchmarks.errors import RecordError
 from benchmarks.records import Record
+from benchmarks.resampling import REPLICATES, MeanRatio
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,10 +43,6 @@ class Score(Protocol):
     def replicates(self) -> int:
         """Resamples that are worth their time."""
 
-    @property
-    def linear(self) -> bool:
-        """Whether the mean over resamples is the value; of other metrics it differs by a bias."""
-
     def take(self, rows: Ints) -> "Score":
         """The same of other samples: (K,) places of these."""
 
@@ -54,35 +51,16 @@ class Score(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Ratio:
-    """The mean over the classes that occur of the sum of hits by the sum of trials; one class for a plain share.
+class Ratio(MeanRatio):
+    """A mean of ratios of sums over the samples: a share, a mean over classes, mIoU."""
 
-    Attributes:
-        hits: (N, C) sparse.
-        trials: (N, C) sparse, nowhere less than ``hits``.
-    """
-
-    hits: Any
-    trials: Any
     truth: npt.NDArray[Any]
     kinds: Ints
-    replicates: int = 2000
-
-    @property
-    def linear(self) -> bool:
-        """See :class:`Score`."""
-        return bool(self.hits.shape[1] == 1)
+    replicates: int = REPLICATES
 
     def take(self, rows: Ints) -> "Ratio":
         """See :class:`Score`."""
         return Ratio(self.hits[rows], self.trials[rows], self.truth[rows], self.kinds[rows], self.replicates)
-
-    def values(self, weights: Weights | None = None) -> Floats:
-        """See :class:`Score`."""
-        counted = np.ones((1, len(self.kinds))) if weights is None else weights.astype(np.float64)
-        hits, trials = (counted @ part for part in (self.hits, self.trials))
-        shares = np.divide(100 * hits, trials, out=np.full(trials.shape, np.nan), where=trials > 0)
-        return mean_over_classes(shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +72,6 @@ class Precision:
     truth: npt.NDArray[Any]
     kinds: Ints
     replicates: int = 500
-
-    @property
-    def linear(self) -> bool:
-        """See :class:`Score`."""
-        return False
 
     def take(self, rows: Ints) -> "Precision":
         """See :class:`Score`."""

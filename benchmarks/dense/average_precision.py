@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.resampling import moved
 from benchmarks.statistics import Interval
 
 IOUS: npt.NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
@@ -151,7 +152,7 @@ def bootstrap(matches: Matches, replicates: int = 200, seed: int = 0, level: flo
         level: confidence level in (0, 1).
 
     Returns:
-        The intervals by name; none for fewer than two pictures.
+        The intervals by name; none for fewer than two pictures, or where a resample holds no object.
     """
     pictures = len(matches.objects)
     if pictures < 2:
@@ -159,13 +160,13 @@ def bootstrap(matches: Matches, replicates: int = 200, seed: int = 0, level: flo
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=replicates)
     value, drawn = (100 * mean_over_classes(average_precision(matches, counted)) for counted in (None, weights))
-    ends = (1 - level) / 2, (1 + level) / 2
     series = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     intervals = {}
     for name, overlaps in series.items():
-        resamples = drawn[:, overlaps].mean(axis=1)
-        moved = np.nanquantile(resamples, ends) + value[:, overlaps].mean() - np.nanmean(resamples)
-        intervals[name] = Interval(*(float(end) for end in np.clip(moved, 0, 100)))
+        own = float(value[:, overlaps].mean())
+        plausible = moved(own, drawn[:, overlaps].mean(axis=1), pictures)
+        if plausible:
+            intervals[name] = Interval(*(float(end) for end in np.clip(plausible.ends(level), 0, 100)))
     return intervals
 
 

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.sparse import csr_array, vstack
 
 from benchmarks.comparison.inference import Difference, difference, holm
 from benchmarks.comparison.scores import KINDS, Precision, Ratio, Score
 from benchmarks.dense.average_precision import average_precision, bootstrap, mean_over_classes
+from benchmarks.resampling import Combined, studentised
 from benchmarks.statistics import Interval, bootstrap_mean_per_class, bootstrap_miou, bootstrap_ratio
 from tests.comparison import runs
 
@@ -86,6 +88,68 @@ def test_miou_with_rare_classes() -> None:
     assert calibrated(covered((interval, truth) for interval in found))
 
 
+# ---- at the shape of ADE20K's validation set
+
+SHAPE, POPULATION, FEWER = (2000, 150), 60_000, 250
+
+
+def scenes(images: int) -> tuple[csr_array, csr_array, csr_array, csr_array]:
+    """Intersections and unions of two models on images of 150 classes, of which the rarest are in ten of 2,000.
+
+    Sizes of objects differ widely and larger ones are segmented better; some images are harder than others, for both
+    models and all classes; classes are found where they are not. All of this makes rare classes hard to tell of.
+    """
+    frequency = 0.9 * np.arange(1, SHAPE[1] + 1) ** -1.037
+    quality = np.linspace(1.5, -0.3, SHAPE[1]) + np.random.default_rng(0).normal(0, 0.7, SHAPE[1])
+    parts: list[list[csr_array]] = [[] for _ in range(4)]
+    for chunk in range(images // 6000):
+        generator = np.random.default_rng([1, chunk])
+        here = generator.random((6000, SHAPE[1])) < frequency
+        false = generator.random((6000, SHAPE[1])) < 0.3 * frequency * (1 - here)
+        hard = generator.normal(0, 0.6, 6000)
+        rows, columns = np.nonzero(here | false)
+        size, common = generator.normal(0, 1.1, len(rows)), generator.normal(0, 0.8, len(rows))
+        labelled = here[rows, columns]
+        area = 2000 * np.exp(size)
+        for model in range(2):
+            own = generator.normal(0.15 * model, 0.6, len(rows))
+            share = 1 / (1 + np.exp(hard[rows] - quality[columns] - 0.3 * size - common - own))
+            spill = generator.exponential(0.5, len(rows)) * (1 - share) * area
+            missed = generator.random(len(rows)) < 0.7
+            counts = np.where(labelled, share * area, 0), np.where(labelled, area + spill, 0.4 * area * missed)
+            for part, values in zip(parts[2 * model : 2 * model + 2], counts, strict=True):
+                part.append(csr_array((np.floor(values), (rows, columns)), shape=(6000, SHAPE[1])))
+    first, second, third, fourth = (csr_array(vstack(part)) for part in parts)
+    return first, second, third, fourth
+
+
+@pytest.mark.slow
+def test_miou_and_its_difference_at_the_shape_of_ade20k() -> None:
+    """Of 250 experiments a right 95 % interval holds the truth in 92 to 98.5 % (but for one in a hundred tests).
+
+    Percentiles of resamples held this mIoU in less than 60 %: that of 2,000 images is too low by nearly its standard
+    error. It is meant to be that of all images, and that of other 2,000 is held all the same.
+    """
+    counts = scenes(POPULATION)
+    totals = [part.sum(axis=0) for part in counts]
+    first, second = (float((100 * totals[i] / totals[i + 1]).mean()) for i in (0, 2))
+    single, paired, values = [], [], []
+    for trial in range(FEWER):
+        rows = drawn(POPULATION, SHAPE[0], trial)
+        sample = [part[rows] for part in counts]
+        kinds = np.arange(SHAPE[0])
+        sides = [Ratio(sample[i], sample[i + 1], kinds, kinds) for i in (0, 2)]
+        alone = studentised(Combined(sides[:1], [1.0], np.ones_like(kinds)), replicates=120, seed=trial)
+        assert alone is not None
+        single.append(Interval(*alone.ends(0.95)))
+        values.append(alone.value)
+        paired.append(difference([sides[:1]], [sides[1:]], replicates=120, seed=trial))
+    assert np.mean(values) < first - 0.3
+    for truth in (first, float(np.mean(values))):
+        assert 0.92 <= covered((one, truth) for one in single) <= 0.985
+    assert 0.92 <= covered((one.interval, second - first) for one in paired) <= 0.985
+
+
 def precision(quality: float, seed: int, pictures: int) -> Precision:
     found = KINDS["AP_box"].read(runs.detected(pictures, quality, seed))
     assert isinstance(found, Precision)
@@ -143,7 +207,7 @@ def test_where_nothing_differs_one_p_value_in_twenty_is_below_5_percent(binary: 
     """Both stay somewhat below the level: of few answers that differ only few p-values can come."""
     right = answers((0.5, 0.5), 50_000)
     truth = 100 * float((right[1] - right[0]).mean())
-    chosen = [drawn(50_000, 300, trial) for trial in range(TRIALS)]
+    chosen = [drawn(50_000, 300, trial) for trial in range(2 * TRIALS)]
     scores = ([KINDS["top1"].read(runs.hits(one[rows])) for one in right] for rows in chosen)
     found = [difference([[one]], [[two]], binary=binary, replicates=REPLICATES) for one, two in scores]
     held, false = summary((one, truth) for one in found)
@@ -157,7 +221,6 @@ def test_paired_miou() -> None:
     intersection, union = pixels(20_000, 20)
     better = np.minimum(union, (intersection * np.linspace(1.1, 0.8, 20)).astype(np.int64))
     truth = float((100 * (better - intersection).sum(0) / union.sum(0)).mean())
-    from scipy.sparse import csr_array
 
     def one(trial: int) -> Interval | None:
         rows = drawn(20_000, 200, trial)

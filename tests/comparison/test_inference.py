@@ -1,11 +1,12 @@
 """Intervals and tests of a difference: against scipy, exact enumeration, and cases worked out by hand."""
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap, t, ttest_ind
 
@@ -25,23 +26,46 @@ def flags(count: int, share: float, seed: int) -> np.ndarray:
 # ---- the interval
 
 
+def plain_ends(moves: np.ndarray, truths: Sequence[float], value: float) -> tuple[float, float]:
+    """95 % interval of a difference from what each image moves it by, and what resamples leave plausible."""
+    reach = float(np.sqrt(np.sum(moves**2) + np.max(moves**2))) * t.ppf(0.975, len(moves) - 1)
+    low, high = np.quantile(truths, [0.025, 0.975])
+    return min(low, value - reach), max(high, value + reach)
+
+
 def test_the_interval_is_that_of_all_possible_resamples() -> None:
-    """All 6^6 resamples of six images; percentiles of that exact distribution."""
-    one, two = np.array([1, 0, 0, 1, 0, 0]), np.array([1, 1, 1, 1, 0, 1])
-    gains = two - one
-    every = [100 * sum(drawn) / 6 for drawn in itertools.product(gains, repeat=6)]
-    expected = np.quantile(every, [0.025, 0.975])
-    found = difference([[score(one)]], [[score(two)]], replicates=20_000)
-    assert found.value == pytest.approx(50)
-    assert found.interval == pytest.approx(expected, abs=100 / 6 + 1e-9)  # a discrete law: one step
+    """All 8^8 resamples of eight images, as the 6435 ways to share eight draws among them, with their probabilities.
+
+    Seven images have one caption more or none; the eighth has nine more: that is skew.
+    """
+    gains = np.array([1, 0, 0, 1, 0, 1, 0, 9])
+    baseline, other = ([[1] * hits + [2] * (10 - hits) for hits in found] for found in ([0] * 8, gains.tolist()))
+    scores = [KINDS["t2i_r1"].read(runs.retrieved([1] * 8, ranks)) for ranks in (baseline, other)]
+    shares = 10.0 * gains
+    moves = (shares - shares.mean()) / 8
+    error = np.sqrt((np.sum(moves**2) + np.max(moves**2)) / (1 - 1 / 8))
+    ways = [np.bincount(drawn, minlength=8) for drawn in itertools.combinations_with_replacement(range(8), 8)]
+    truths, chances = [], []
+    for row in ways:
+        mean = float(row @ shares) / 8
+        own = np.sqrt(float(row @ ((shares - mean) / 8) ** 2) * 8 / 7 + (moves**2).max())
+        truths.append(shares.mean() - error * (mean - shares.mean()) / own)
+        chances.append(math.factorial(8) / np.prod([math.factorial(count) for count in row]) / 8**8)
+    order = np.argsort(truths)
+    law, below = np.array(truths)[order], np.cumsum(np.array(chances)[order])
+    found = difference([[scores[0]]], [[scores[1]]], replicates=8000, level=0.5)
     assert found.interval is not None
-    shares = [np.mean(np.array(every) < end - 1e-9) for end in found.interval]
-    assert shares[0] <= 0.03
-    assert shares[1] >= 0.7
+    assert sum(chances) == pytest.approx(1)
+    assert found.value == pytest.approx(15)
+    # Student's reach is the farther one below, the resamples' above.
+    assert found.interval.low == pytest.approx(15 - error * t.ppf(0.75, 7))
+    near = law[np.searchsorted(below, 0.73)], law[np.searchsorted(below, 0.77)]
+    assert near[0] - 1e-9 <= found.interval.high <= near[1] + 1e-9
+    assert near[0] > 15 + error * t.ppf(0.75, 7)
 
 
 @pytest.mark.parametrize("metric", ["top1", "mean_per_class"])
-def test_the_interval_is_scipys_paired_percentile_bootstrap(metric: str) -> None:
+def test_of_many_images_the_interval_is_scipys_paired_bootstrap(metric: str) -> None:
     frames = [runs.random_classified(400, 4, share, seed) for share, seed in ((0.5, 1), (0.6, 2))]
     labels = frames[0]["label"].to_numpy()
     right = [frame["correct"].to_numpy() for frame in frames]
@@ -62,18 +86,33 @@ def test_the_interval_is_scipys_paired_percentile_bootstrap(metric: str) -> None
 
 
 def test_segmentation_against_a_plain_loop() -> None:
-    """Images drawn one by one, counts summed, IoUs averaged: the definition."""
+    """Images drawn one by one, counts summed, IoUs averaged; what each image moves, class by class: the definition."""
     frames = [runs.random_segmented(25, 4, quality, seed) for quality, seed in ((0.5, 1), (0.7, 2))]
     scores = [KINDS["mIoU"].read(frame) for frame in frames]
     dense = [(one.hits.toarray(), one.trials.toarray()) for one in scores if isinstance(one, Ratio)]
+
+    def score_of(drawn: np.ndarray, corrected: bool = False) -> tuple[float, np.ndarray]:
+        value, moves = 0.0, np.zeros(len(drawn))
+        for sign, (hits, union) in zip((-1, 1), dense, strict=True):
+            for c in range(4):
+                own, total = union[drawn, c], union[drawn, c].sum()
+                iou = hits[drawn, c].sum() / total
+                part = sign * 25 * (hits[drawn, c] - iou * own) / total
+                moves += part / np.sqrt(1 - own / total) if corrected else part
+                value += sign * 25 * iou
+        return value, moves
+
     generator = np.random.default_rng(0)
-    values = []
+    value, plain = score_of(np.arange(25))
+    moves = score_of(np.arange(25), corrected=True)[1]
+    truths = []
     for _ in range(3000):
-        drawn = generator.integers(0, 25, 25)
-        first, second = (float(np.mean(100 * part[0][drawn].sum(0) / part[1][drawn].sum(0))) for part in dense)
-        values.append(second - first)
+        drawn_value, drawn_moves = score_of(generator.integers(0, 25, 25))
+        own = np.sqrt(np.sum(drawn_moves**2) * 25 / 24 + np.max(plain**2))
+        truths.append(value - np.sqrt(np.sum(moves**2) + np.max(moves**2)) * (drawn_value - value) / own)
     found = difference([[scores[0]]], [[scores[1]]], replicates=4000)
-    assert found.interval == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=0.4)
+    assert found.value == pytest.approx(value)
+    assert found.interval == pytest.approx(plain_ends(moves, truths, value), abs=0.4)
 
 
 def test_pairing_narrows_the_interval() -> None:
@@ -122,13 +161,25 @@ def test_few_images_prove_nothing() -> None:
 
 
 def test_the_interval_and_the_p_value_agree() -> None:
-    """An interval that holds zero never comes with a p-value below 5 %."""
+    """Zero is outside the 95 % interval exactly where the p-value is below 5 %."""
+    outside = []
     for seed in range(60):
-        frames = [runs.random_segmented(8, 5, 0.5 + 0.1 * side, 10 * seed + side) for side in (0, 1)]
+        frames = [runs.random_segmented(8, 5, 0.5 + 0.04 * side, 10 * seed + side) for side in (0, 1)]
         found = difference(*([[KINDS["mIoU"].read(frame)]] for frame in frames), replicates=400)
         assert found.interval is not None
-        if found.interval.low < 0 < found.interval.high:
-            assert found.p >= 0.05
+        outside.append(not found.interval.low <= 0 <= found.interval.high)
+        assert outside[-1] == (found.p < 0.05)
+    assert 5 < sum(outside) < 55
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=30))
+@settings(deadline=None, max_examples=40)
+def test_what_mcnemars_test_does_not_tell_apart_no_interval_does(answers: list[tuple[bool, bool]]) -> None:
+    sides = [[[score([pair[side] for pair in answers])]] for side in (0, 1)]
+    found = difference(*sides, binary=True, replicates=100)
+    assert found.interval is not None
+    assert found.p < 0.05 or found.interval.low <= 0 <= found.interval.high
+    assert found.interval.low - 1e-9 <= found.value <= found.interval.high + 1e-9
 
 
 def test_progress_reaches_its_end() -> None:
