@@ -19,9 +19,10 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/bench demo
 
-# A process for each core; a file's tests stay together, for they share what is dear to make.
+# A process for each core; a file's tests stay together, for they share what is dear to make. tests/conftest.py says
+# which files come first.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --durations 25
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --durations 25
 
 check: $(STAMP)
 	$(BIN)/ruff check .

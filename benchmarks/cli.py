@@ -89,10 +89,10 @@ def demo(
         checkpoints.append((job.folder / "checkpoint.safetensors", row))
     unusable = [benchmark for path, row in checkpoints for benchmark in _demonstrate(path, row, data_root, out)]
     show_tables((1, 2, 3), out)
+    report(out, compared=["CLIP-tiny", "DetailCLIP-tiny"] if full else None)
     if full:
         compare(["CLIP-tiny", "DetailCLIP-tiny"], out)
-    report(out, compared=["CLIP-tiny", "DetailCLIP-tiny"] if full else None)
-    require_usable(unusable)
+    require_usable(list(dict.fromkeys(unusable)))
 
 
 def _trainings(data_root: Path, out: Path, full: bool) -> Iterator[tuple[str | None, "PretrainJob"]]:

@@ -53,26 +53,52 @@ class MeanRatio:
         values, shares, scale = self._summed(weights)
         return values, (100 * scale) @ self.hits.T - (shares * scale) @ self.trials.T
 
-    def unshrunk_influences(self, times: Weights) -> Floats:
-        """(N,) influences on the value, each divided by sqrt(1 - h), h the sample's part of the trials of the class.
+    def deviations(self, times: Weights) -> Floats:
+        """(N, 1 + C) numbers whose products with those of another score, each ``times``, sum to their covariance.
 
-        A sample that is much of a class pulls that class's ratio to itself and so seems to fit too well; the division
-        makes up for it in the sum of squares, as MacKinnon and White's HC2 does in a regression.
+        The first are the samples' influences, each divided by sqrt(1 - h), h the sample's part of the trials of the
+        class. A sample that is much of a class pulls that class's ratio to itself and so seems to fit too well; the
+        division makes up for it in the sum of squares, as MacKinnon and White's HC2 does in a regression. A class of a
+        single sample has no residual at all: it is taken to vary as the samples of the other classes do about theirs,
+        which the other numbers bring in.
 
         Args:
             times: (N,) how often the data hold each sample.
         """
+        residuals, occurring = self._residuals(times), self._occurring(times)
+        shared = occurring[occurring > 1].sum()
+        weight = (self.lone(times) / shared) ** 0.5 if shared else 0.0
+        parts = self.trials.tocoo()
+        # Of the ratio in a sample by itself, however much of the class's trials it has: the trials' mean of its square.
+        columns, sizes = parts.coords[1], times @ self.trials
+        alone = np.sqrt(sizes[columns] * occurring[columns] / parts.data) * weight
+        others = residuals.multiply(type(parts)((alone, parts.coords), shape=parts.shape).tocsr()).toarray()
+        return np.concatenate([np.asarray(residuals.sum(axis=1)).reshape(-1, 1), others], axis=1)
+
+    def lone(self, times: Weights) -> int:
+        """The number of classes that a single sample has."""
+        return int((self._occurring(times) == 1).sum())
+
+    def freedom(self, times: Weights) -> int:
+        """Of the residuals, where there are classes of a single sample: samples of the others beyond the first."""
+        occurring = self._occurring(times)
+        return int((occurring - 1)[occurring > 1].sum())
+
+    def _occurring(self, times: Weights) -> Floats:
+        """(C,) the number of samples of each class."""
+        counted: Floats = times @ (self.trials > 0).astype(np.float64)
+        return counted
+
+    def _residuals(self, times: Weights) -> Any:
+        """(N, C) sparse: by how much each sample moves the value through each class, unshrunk."""
         _, shares, scale = self._summed(times[None])
         totals = times @ self.trials
         parts = self.trials.tocoo()
         columns = parts.coords[1]
         rest = totals[columns] - parts.data
-        # The only sample of a class has no residual, and nothing to be divided.
         factors = np.sqrt(np.divide(totals[columns], rest, out=np.zeros_like(rest), where=rest > 0))
         stretched = type(parts)((factors * scale[0][columns], parts.coords), shape=parts.shape).tocsr()
-        residuals = self.hits * 100 - self.trials.multiply(shares)
-        influences: Floats = np.asarray(stretched.multiply(residuals).sum(axis=1)).ravel()
-        return influences
+        return stretched.multiply(self.hits * 100 - self.trials.multiply(shares)).tocsr()
 
     def _summed(self, weights: Weights | None) -> tuple[Floats, Floats, Floats]:
         """Values (R,), shares of the classes in percent (R, C), and the derivative of the value by hits / 100."""
@@ -112,8 +138,25 @@ class Combined:
         The root of the squared influences and, once more, that of the most telling sample: it stands for one that could
         have been drawn and was not. Of a handful of telling samples there may be none, in the data or in a resample.
         """
-        influences = self._sum([score.unshrunk_influences(self.times) for score in self.scores])
-        return float(np.sqrt(self.times @ influences**2 + (influences**2).max()))
+        return float(np.sqrt(sum(self.variances())))
+
+    def variances(self) -> tuple[float, float]:
+        """Of the value over samples: what residuals tell, and what is taken for classes of a single sample."""
+        squares = self._sum([score.deviations(self.times) for score in self.scores]) ** 2
+        known = float(self.times @ squares[:, 0] + squares[:, 0].max())
+        return known, float(self.times @ squares[:, 1:].sum(axis=1))
+
+    @property
+    def lone(self) -> bool:
+        """Whether a class stands on a single sample."""
+        return any(score.lone(self.times) for score in self.scores)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the error."""
+        if self.lone:
+            return min(score.freedom(self.times) for score in self.scores)
+        return int(self.times.sum()) - 1
 
     def resample(self, replicates: int, seed: int, report: Report) -> tuple[Floats, Floats]:
         """Values of resamples of the data and the standard error of each, (R,) both, in percent.
@@ -152,12 +195,14 @@ class Plausible:
         error: its standard error.
         truths: (R,) true values that resamples leave plausible, in percent.
         samples: their number N, 2 or more.
+        freedom: degrees of freedom of the error, 1 or more.
     """
 
     value: float
     error: float
     truths: Floats
     samples: int
+    freedom: int
 
     def ends(self, level: float) -> tuple[float, float]:
         """Of the interval of that level: the quantiles of the plausible truths, or Student's if they are farther off.
@@ -167,7 +212,7 @@ class Plausible:
         """
         from scipy.stats import t
 
-        reach = self.error * float(t.ppf((1 + level) / 2, self.samples - 1))
+        reach = self.error * float(t.ppf((1 + level) / 2, self.freedom))
         low = float(np.quantile(self.truths, (1 - level) / 2, method="lower"))
         high = float(np.quantile(self.truths, (1 + level) / 2, method="higher"))
         return min(low, self.value - reach), max(high, self.value + reach)
@@ -179,7 +224,7 @@ class Plausible:
         there are resamples; and that of Student's law. It is never less than the signs of N samples can give.
         """
         beyond = 2 * min(float((self.truths <= 0).mean()), float((self.truths >= 0).mean()), 0.5)
-        return max(beyond, student(self.value, self.error, self.samples - 1, self.samples))
+        return max(beyond, student(self.value, self.error, self.freedom, self.samples))
 
 
 def student(value: float, error: float, freedom: float, samples: int) -> float:
@@ -204,19 +249,24 @@ def studentised(
         report: is told of the progress (done, total).
 
     Returns:
-        None for fewer than two samples, or where no class occurs in some resample. Where every sample says the same of
-        the score (all right, say), nothing but the value is plausible.
+        None for fewer than two samples, where no class occurs in some resample, or where classes of a single sample
+        leave it open how much samples vary. Where every sample says the same of the score (all right, say), nothing but
+        the value is plausible.
     """
     samples = int(score.times.sum())
-    if samples < 2:
+    if samples < 2 or score.freedom < 1:
         return None
-    value, error = score.value, score.error()
+    value, (known, lone) = score.value, score.variances()
+    error = float(np.sqrt(known + lone))
+    if error < _ROUNDING and score.lone:
+        return None
     values, errors = score.resample(replicates, seed, report)
     if not np.isfinite(values).all():
         return None
     if error < _ROUNDING:
-        return Plausible(value, 0.0, np.full(replicates, value), samples)
-    return Plausible(value, error, value - error * (values - value) / errors, samples)
+        return Plausible(value, 0.0, np.full(replicates, value), samples, score.freedom)
+    truths = value - known**0.5 * (values - value) / errors  # classes of a single sample: the errors lack them, too
+    return Plausible(value, error, truths, samples, score.freedom)
 
 
 def moved(value: float, values: Floats, samples: int) -> Plausible | None:
@@ -233,4 +283,6 @@ def moved(value: float, values: Floats, samples: int) -> Plausible | None:
     if samples < 2 or not np.isfinite(values).all():
         return None
     error = float(values.std(ddof=1))
-    return Plausible(value, error if error >= _ROUNDING else 0.0, values + (value - values.mean()), samples)
+    return Plausible(
+        value, error if error >= _ROUNDING else 0.0, values + (value - values.mean()), samples, samples - 1
+    )

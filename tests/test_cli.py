@@ -171,7 +171,10 @@ def test_unusable_data(bench: Bench, own_data: Path, tmp_path: Path, damage: Cal
         (("checkpoint", "export", "--relocate", "nowhere"), "nowhere"),
     ],
 )
-def test_bad_options(bench: Bench, tmp_path: Path, arguments: tuple[str, ...], named: str) -> None:
+def test_bad_options(
+    monkeypatch: pytest.MonkeyPatch, bench: Bench, data: Path, tmp_path: Path, arguments: tuple[str, ...], named: str
+) -> None:
+    monkeypatch.setattr("benchmarks.data.sample.ensure", lambda: data)  # the default sample takes long to draw
     assert_one_line(bench(*arguments), named)
     assert_nothing_left(tmp_path)
 
@@ -290,7 +293,9 @@ def test_only_pretraining_checkpoints_have_the_released_layout(bench: Bench, tmp
     assert_nothing_left(tmp_path)
 
 
-def test_sample_and_check(bench: Bench, tmp_path: Path) -> None:
+def test_sample_and_check(monkeypatch: pytest.MonkeyPatch, bench: Bench, tmp_path: Path) -> None:
+    few = (0, 64, 24, 13, 1, 0, 0, 0)  # all scenes, and little of what else the default sample has
+    monkeypatch.setattr(generate, "__defaults__", few)
     assert bench("data", "sample", "made")[0] == 0
     code, out, _ = bench("data", "check", "ade20k", "--data-root", "made")
     assert code == 0

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.data.sample import generate
 from benchmarks.records import Store
 
-SHORT = ("-o", "iterations=10")
+SHORT = ("-o", "iterations=4")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "ade20k-upernet": SHORT,
     "ade20k-linear": SHORT,

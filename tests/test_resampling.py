@@ -129,7 +129,7 @@ def test_without_much_of_any_class_in_one_image_the_error_is_the_jackknifes() ->
     hits, trials = random_counts(300, 3, 4)
     left_out = [plain_value(np.delete(hits, i, 0).tolist(), np.delete(trials, i, 0).tolist()) for i in range(60)]
     score = mean_ratio(hits, trials)
-    moves = score.unshrunk_influences(np.ones(300, np.int64))[:60]
+    moves = score.deviations(np.ones(300, np.int64))[:60, 0]
     value = float(score.values()[0])
     np.testing.assert_allclose(value - np.array(left_out), moves, rtol=0.03, atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_of_a_plain_mean_the_error_is_the_textbooks(images: int, seed: int) -> N
     """One trial an image: the standard deviation by the root of the number, also of two images; and one image more."""
     right = np.random.default_rng(seed).integers(0, 2, (images, 1))
     expected = 100 * float(right.std(ddof=1)) / sqrt(images)
-    moves = mean_ratio(right, np.ones((images, 1))).unshrunk_influences(np.ones(images, np.int64))
+    moves = mean_ratio(right, np.ones((images, 1))).deviations(np.ones(images, np.int64))[:, 0]
     assert sqrt(float(moves @ moves)) == pytest.approx(expected, abs=1e-9)
     added = float(max(moves**2))
     assert alone(right, np.ones((images, 1))).error() == pytest.approx(sqrt(expected**2 + added), abs=1e-9)
@@ -176,14 +176,39 @@ def test_scores_are_added_image_by_image() -> None:
     assert Combined([first, second], [0.5, 0.5], once).value == pytest.approx(
         (first.values()[0] + second.values()[0]) / 2
     )
-    moves = first.unshrunk_influences(once) - second.unshrunk_influences(once)
+    moves = (first.deviations(once) - second.deviations(once))[:, 0]
     assert Combined([first, second], [1, -1], once).error() == pytest.approx(sqrt(float(moves @ moves + max(moves**2))))
 
 
-def test_what_only_one_image_holds_says_nothing_of_its_spread() -> None:
-    """Its class has no residual: the error is that of the other class, by half."""
+def test_a_class_of_one_image_is_taken_to_vary_as_the_others_do() -> None:
+    """It has no residual. Its variance is that of an image of the other class; here three times that class's mean's."""
     hits, trials = np.array([[3, 0], [1, 0], [2, 5]]), np.array([[4, 0], [4, 0], [4, 9]])
-    assert alone(hits, trials).error() == pytest.approx(alone(hits[:, :1], trials[:, :1]).error() / 2)
+    score, once = mean_ratio(hits, trials), np.ones(3, np.int64)
+    moves = score.deviations(once)[:, 0]
+    known = float(moves @ moves)
+    assert sqrt(known) == pytest.approx(100 * np.std([0.75, 0.25, 0.5], ddof=1) / sqrt(3) / 2)
+    assert alone(hits, trials).error() == pytest.approx(sqrt(known + 3 * known + max(moves**2)))
+    assert (score.lone(once), score.freedom(once)) == (1, 2)
+
+
+@pytest.mark.parametrize("pairs", [0, 2])
+def test_nothing_is_known_where_classes_have_one_image_each(pairs: int) -> None:
+    """Nor where the few others are all right: no residual there is is no proof of certainty."""
+    classes = 8
+    trials = np.concatenate([np.eye(classes), np.eye(classes)[:pairs]])
+    right = np.concatenate([np.arange(classes) % 2 == 0, np.arange(classes)[:pairs] % 2 == 0])[:, None]
+    assert studentised(alone(trials * right, trials), replicates=50) is None
+
+
+def test_intervals_are_wider_where_many_classes_have_one_image() -> None:
+    """A handful of classes with two images each stands for twenty with one: 5 degrees of freedom."""
+    trials = np.concatenate([np.eye(25), np.eye(25)[:5]])
+    right = np.random.default_rng(1).integers(0, 2, (30, 1))
+    found = studentised(alone(trials * right, trials))
+    assert found is not None
+    assert found.freedom == 5
+    low, high = found.ends(0.95)
+    assert high - low > 2 * float(t.ppf(0.975, 5)) * found.error - 1e-9
 
 
 # ---- ends and p-values
@@ -206,7 +231,7 @@ def test_zero_is_outside_exactly_where_p_is_below_the_level(
     seed: int, value: float, error: float, skew: float, samples: int
 ) -> None:
     draws = np.random.default_rng(seed).normal(size=400)
-    plausible = Plausible(value, error, value - error * (draws + skew * (draws**2 - 1) / 4), samples)
+    plausible = Plausible(value, error, value - error * (draws + skew * (draws**2 - 1) / 4), samples, samples - 1)
     for level in (0.8, 0.95):
         low, high = plausible.ends(level)
         assert low <= value <= high
@@ -216,7 +241,7 @@ def test_zero_is_outside_exactly_where_p_is_below_the_level(
 def test_ends_by_hand() -> None:
     """Student's reach of four samples is 3.18 errors; one plausible truth lies farther off, on one side."""
     reach = 0.5 * float(t.ppf(0.975, 3))
-    found = Plausible(10.0, 0.5, np.array([4.0] + [10.0] * 38 + [10.1]), samples=4)
+    found = Plausible(10.0, 0.5, np.array([4.0] + [10.0] * 38 + [10.1]), samples=4, freedom=3)
     assert found.ends(0.95) == pytest.approx((4.0, 10 + reach))
     assert found.p() == 0.125  # four signs
 

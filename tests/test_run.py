@@ -1,12 +1,8 @@
 """Runs: what is recorded, and what happens to a run that is there already."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +17,7 @@ from benchmarks.records import Record, Store
 from benchmarks.run import STATE, Job, Working, default_fingerprints, plan_job
 from benchmarks.statistics import miou
 from benchmarks.suite import BENCHMARKS, get
+from tests.processes import finish, kill, start_bench
 from tests.talk import Talk
 
 SMALL = ("iterations=4", "batch_size=2", "execution.state_interval=2")
@@ -189,33 +186,27 @@ def test_default_fingerprints_are_those_of_unchanged_full_runs(data: Path) -> No
     assert fingerprint(plan_job(replace(full, overrides=("lr=1e-3",))).protocol) != prints["ade20k-upernet"]
 
 
-KILLED = ("ade20k-upernet", "--quick", "-o", "iterations=30", "-o", "batch_size=2", "-o", "execution.state_interval=3")
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition() and time.monotonic() < deadline:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
+KILLED = ("ade20k-upernet", "--quick", "-o", "iterations=10", "-o", "batch_size=2", "-o", "execution.state_interval=2")
 
 
 @pytest.mark.slow
 def test_kill_during_training_then_the_same_command(data: Path, tmp_path: Path) -> None:
     """kill -9, then the same command: resumed, and equal to an uninterrupted run in metrics and every count."""
 
-    def command(out: Path) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.cli", "run", *KILLED, "--data-root", str(data), "--out", str(out)]
+    def begin(out: Path) -> ForkServerProcess:
+        return start_bench("run", *KILLED, "--data-root", data, "--out", out)
 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    wait_for(lambda: any(killed.rglob("resume.safetensors")), process)
+    process, deadline = begin(killed), time.monotonic() + 300
+    while not any(killed.rglob("resume.safetensors")) and time.monotonic() < deadline:
+        assert process.is_alive(), "the run ended before it could be killed"
+        time.sleep(0.01)
     time.sleep(0.2)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert not list(killed.rglob("record.json"))
     assert not list(killed.rglob("samples.parquet"))
     for out in (killed, whole):
-        subprocess.run(command(out), check=True, capture_output=True)
+        finish(begin(out))
     (resumed,), (uninterrupted,) = Store(killed).load_all(), Store(whole).load_all()
     assert (resumed.run_state, uninterrupted.run_state) == ("resumed", "uninterrupted")
     assert resumed.run_id == uninterrupted.run_id
@@ -260,7 +251,7 @@ def test_overfits_eight_real_images(name: str, real_data: Path, tmp_path: Path) 
             (root / kind).mkdir(parents=True, exist_ok=True)
             (root / kind / split).symlink_to(source)
     overfit = (
-        "iterations=100", "batch_size=8", "lr=2e-3", "layer_decay=1.0", "scale_ratio=(1.0,1.0)",
+        "iterations=100", "batch_size=4", "lr=4e-3", "layer_decay=1.0", "scale_ratio=(1.0,1.0)",
         "photometric_distortion=False", "flip_probability=0.0", "drop_path_rate=0.0", "head_dropout=0.0",
         "image_scale=(192,64)", "crop_size=(64,96)", "test_mode='whole'",
     )  # fmt: skip

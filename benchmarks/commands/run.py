@@ -52,7 +52,9 @@ def run(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     existing: ExistingOption = "resume",
-    pictures: Annotated[int, typer.Option(min=0, help="Save this many pictures.")] = 0,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="Save this many pictures; of retrieval, those that this many queries need.")
+    ] = 0,
     prompts: Annotated[
         Path | None, typer.Option(help="Your own class names or templates, a JSON file (docs/prompts.md).")
     ] = None,

@@ -80,8 +80,8 @@ def difference(
     interval, p = _of_one_seed(plausible, level)
     if binary and len(runs) == 2:
         p = mcnemar(*_hits(runs))
-        if interval and p >= 1 - level:  # resamples of a handful of images say more than they can know
-            interval = Interval(min(interval.low, 0.0), max(interval.high, 0.0))
+        if interval:  # resamples of a handful of images say more than they can know
+            interval = _bounded(*interval, p >= 1 - level)
         return Difference(first, second, interval, p, "McNemar", seeds, samples)
     return Difference(first, second, interval, p, "bootstrap", seeds, samples)
 
@@ -90,8 +90,14 @@ def _of_one_seed(plausible: Plausible | None, level: float) -> tuple[Interval | 
     """Interval and p-value of a difference."""
     if plausible is None:
         return None, 1.0
-    low, high = plausible.ends(level)
-    return Interval(max(low, -100.0), min(high, 100.0)), plausible.p()
+    p = plausible.p()
+    return _bounded(*plausible.ends(level), p >= 1 - level), p
+
+
+def _bounded(low: float, high: float, noise: bool) -> Interval:
+    """An interval of a difference: two shares are at most 100 points apart, and what may be noise may be zero."""
+    low, high = max(low, -100.0), min(high, 100.0)
+    return Interval(min(low, 0.0), max(high, 0.0)) if noise else Interval(low, high)
 
 
 def _units(baseline: Runs, other: Runs, values: Floats) -> tuple[Floats, Floats]:
@@ -147,12 +153,13 @@ class _Drawing:
     def deviations(self) -> Floats | None:
         """(runs, M) numbers whose inner products are the covariances of the runs' values over samples.
 
-        None where the value of some resample is undefined.
+        None where the value of some resample is undefined, or too little is known of how much samples vary.
         """
         if self.smooth:
-            influences = np.stack([run.unshrunk_influences(self.times) for run in self.smooth])
-            spread: Floats = influences * np.sqrt(self.times)
-            return spread
+            if Combined(self.smooth, [1.0] * len(self.smooth), self.times).freedom < 1:
+                return None
+            roots = np.sqrt(self.times)[:, None]
+            return np.stack([(roots * run.deviations(self.times)).ravel() for run in self.smooth])
         drawn = self._values()
         if not np.isfinite(drawn).all():
             return None
@@ -199,10 +206,12 @@ def _with_seeds(
     sampling = max(over_samples - apart, 0.0)
     variance = sampling + spread
     if variance == 0:
-        return Interval(value, value), student(value, 0.0, freedom, samples)
+        p = student(value, 0.0, freedom, samples)
+        return _bounded(value, value, p >= 1 - level), p
     satterthwaite = variance**2 / (sampling**2 / (samples - 1) + spread**2 / freedom)
     reach = float(t.ppf((1 + level) / 2, satterthwaite)) * variance**0.5
-    return Interval(value - reach, value + reach), student(value, variance**0.5, satterthwaite, samples)
+    p = student(value, variance**0.5, satterthwaite, samples)
+    return _bounded(value - reach, value + reach, p >= 1 - level), p
 
 
 def _hits(runs: Sequence[Score]) -> tuple[Ints, Ints]:

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.comparison.candidates import Candidate
 from benchmarks.errors import RecordError
 from benchmarks.records import Record, fingerprint
+from benchmarks.tables.results import printable
 
 _STATUSES = ("full", "partial", "limited", "quick", "sample")
 _SHOWN = 5  # differing fields in one line
@@ -122,7 +123,7 @@ def _nearest(*sides: Mapping[tuple[str, str, int], list[Record]]) -> str:
 def _differing(one: Record, two: Record) -> list[str]:
     """``field: value against value`` of every field of protocol, data and counts in which they differ."""
     return [
-        f"{field}: {values[0]} against {values[1]}"
+        f"{printable(field)}: {values[0]} against {values[1]}"
         for field, values in differences(_comparable(one), _comparable(two)).items()
     ]
 
@@ -174,6 +175,4 @@ def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _short(value: str | None) -> str:
-    if value is None:
-        return "-"
-    return value if len(value) <= 60 else value[:59] + "…"
+    return "-" if value is None else printable(value)

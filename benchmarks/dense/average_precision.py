@@ -143,7 +143,8 @@ def bootstrap(matches: Matches, replicates: int = 200, seed: int = 0, level: flo
 
     They are the percentiles of the resamples, moved by the mean of the resamples less the value: AP of drawn pictures,
     some of them twice, is higher than that of as many different ones (with 80 classes by about a standard error), and
-    percentiles that are not moved would lie too high. They are meant for AP of other samples of as many pictures.
+    percentiles that are not moved would lie too high. To neither side do they end nearer than Student's. They are meant
+    for AP of other samples of as many pictures.
 
     Args:
         matches: the detections.

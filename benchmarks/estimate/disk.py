@@ -100,7 +100,7 @@ def embedding_places(images: int, texts: int, joint: int, queries: int) -> list[
         joint: dimensions of an embedding.
         queries: whose pictures are saved.
     """
-    size, saved = 4 * joint * (images + texts), queries * (1 + _ANSWERS) * _SMALL_PICTURE
+    size, saved = 4 * joint * (images + texts), min(queries * (1 + _ANSWERS), images) * _SMALL_PICTURE
     return [
         Place("embeddings", 2 * size, "cache folder, parts and whole while they are joined; then half (`bench cache`)"),
         Place("record, samples", 5_000_000, "an allowance"),

@@ -83,14 +83,14 @@ def test_miou_with_rare_classes() -> None:
     """30 classes, the rarest in ten of the 200 images of an experiment."""
     intersection, union = pixels(40_000, 30)
     truth = float((100 * intersection.sum(0) / union.sum(0)).mean())
-    chosen = [drawn(40_000, 200, trial) for trial in range(TRIALS)]
+    chosen = [drawn(40_000, 200, trial) for trial in range(TRIALS // 2)]
     found = (bootstrap_miou(intersection[rows], union[rows], replicates=REPLICATES) for rows in chosen)
     assert calibrated(covered((interval, truth) for interval in found))
 
 
 # ---- at the shape of ADE20K's validation set
 
-SHAPE, POPULATION, FEWER = (2000, 150), 60_000, 250
+SHAPE, POPULATION, FEWER = (2000, 150), 60_000, 150
 
 
 def scenes(images: int) -> tuple[csr_array, csr_array, csr_array, csr_array]:
@@ -125,10 +125,11 @@ def scenes(images: int) -> tuple[csr_array, csr_array, csr_array, csr_array]:
 
 @pytest.mark.slow
 def test_miou_and_its_difference_at_the_shape_of_ade20k() -> None:
-    """Of 250 experiments a right 95 % interval holds the truth in 92 to 98.5 % (but for one in a hundred tests).
+    """Of 150 experiments a right 95 % interval holds the truth in 90 to 99 % (but for one in a hundred tests).
 
     Percentiles of resamples held this mIoU in less than 60 %: that of 2,000 images is too low by nearly its standard
     error. It is meant to be that of all images, and that of other 2,000 is held all the same.
+    (So few resamples make intervals a little wider than 2,000 do.)
     """
     counts = scenes(POPULATION)
     totals = [part.sum(axis=0) for part in counts]
@@ -146,8 +147,8 @@ def test_miou_and_its_difference_at_the_shape_of_ade20k() -> None:
         paired.append(difference([sides[:1]], [sides[1:]], replicates=120, seed=trial))
     assert np.mean(values) < first - 0.3
     for truth in (first, float(np.mean(values))):
-        assert 0.92 <= covered((one, truth) for one in single) <= 0.985
-    assert 0.92 <= covered((one.interval, second - first) for one in paired) <= 0.985
+        assert 0.9 <= covered((one, truth) for one in single) <= 0.99
+    assert 0.9 <= covered((one.interval, second - first) for one in paired) <= 0.99
 
 
 def precision(quality: float, seed: int, pictures: int) -> Precision:
@@ -229,7 +230,7 @@ def test_paired_miou() -> None:
         first, second = (Ratio(hits, parts[0], kinds, kinds) for hits in parts[1:])
         return difference([[first]], [[second]], replicates=REPLICATES).interval
 
-    assert calibrated(covered((one(trial), truth) for trial in range(TRIALS)))
+    assert calibrated(covered((one(trial), truth) for trial in range(TRIALS // 2)))
 
 
 @pytest.mark.slow

@@ -152,10 +152,10 @@ def test_one_seed_of_the_generator_gives_one_interval() -> None:
 
 
 def test_few_images_prove_nothing() -> None:
-    """Three captions found by one side only: no interval but a point, and yet no proof."""
+    """Three captions found by one side only, on all three images: no proof, and the interval says so."""
     nothing, everything = ([[KINDS["t2i_r1"].read(runs.retrieved([1] * 3, [[rank]] * 3))]] for rank in (2, 1))
     found = difference(nothing, everything)
-    assert found.interval == (100.0, 100.0)
+    assert found.interval == (0.0, 100.0)
     assert found.p == 0.25  # 2 of the 8 ways that three signs can fall
     assert difference([[score([True])]], [[score([False])]]).interval is None
 

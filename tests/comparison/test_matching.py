@@ -33,6 +33,7 @@ def sides(one: list[Record], two: list[Record]) -> tuple[Candidate, Candidate]:
             r'protocol\.prompts\.templates: 7 against 1; protocol\.prompts\.digest: "aa" against "bb"',
         ),
         ({"protocol": {**PROTOCOL, "new": None}}, r"protocol\.new: - against null"),
+        ({"protocol": {**PROTOCOL, "\u202enew": "\x9b31m"}}, 'protocol\\.\ufffdnew: - against "\ufffd31m"'),
         ({"protocol": PROTOCOL | {"crop": 224.0}}, r"protocol\.crop: 224 against 224\.0"),
         ({"data": {"fingerprint": "e" * 64}}, r'data\.fingerprint: "dddddddddddd" against "eeeeeeeeeeee"'),
         (

@@ -2,10 +2,6 @@
 
 import gzip
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +19,7 @@ from benchmarks.dense.detection import plan as make_plan
 from benchmarks.records import Record, Store
 from benchmarks.run import STATE
 from tests.dense.coco_world import job, link_real_root, real_pictures
+from tests.processes import kill, start
 from tests.talk import Talk
 
 CPU = torch.device("cpu")
@@ -100,31 +97,32 @@ def test_resumed_weights_equal_uninterrupted_ones(data: Path, tmp_path: Path) ->
     assert_same(load_state(parts), load_state(whole))
 
 
-RUN = """
-import sys
-from pathlib import Path
-from tests.dense.coco_world import job
-from tests.talk import Talk
-data, out, *overrides = sys.argv[1:]
-Talk().session(Path(out)).run(job(Path(data), *overrides))
-"""
-KILLED = ("iterations=10", "execution.state_interval=2", "score_threshold=0.0", "max_per_image=20")
+SMALLER = (
+    "iterations=2", "short_sides=(64,)", "longest_side=96", "crop_short_sides=(64,)", "crop_range=(48,64)",
+    "test_scale=(160,96)", "position_size=(96,160)", "fpn_channels=32", "rpn_channels=32", "mask_channels=16",
+    "roi_samples=16", "rpn_after_nms_test=20", "max_per_image=10",
+)  # fmt: skip
+"""What is found does not matter where it is shown that all is scored, or the same again."""
+
+KILLED = (*SMALL, *SMALLER, "iterations=8")
+
+
+def run_killed(data: Path, out: Path) -> Record | None:
+    """A run that there is time to kill."""
+    return Talk().session(out).run(job(data, *KILLED))
 
 
 @pytest.mark.slow
 def test_kill_during_training_then_again(data: Path, tmp_path: Path) -> None:
     """kill -9, then the same once more: resumed, and equal to an uninterrupted run in metrics and every match."""
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(data), str(killed), *KILLED], env=environment)
-    deadline = time.monotonic() + 300
+    process, deadline = start(run_killed, data, killed), time.monotonic() + 300
     while not any(killed.rglob("resume.safetensors")) and time.monotonic() < deadline:
-        assert process.poll() is None, "the run ended before it could be killed"
+        assert process.is_alive(), "the run ended before it could be killed"
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert not list(killed.rglob("record.json"))
-    resumed, uninterrupted = (Talk().session(out).run(job(data, *KILLED)) for out in (killed, whole))
+    resumed, uninterrupted = (run_killed(data, out) for out in (killed, whole))
     assert resumed is not None
     assert uninterrupted is not None
     assert (resumed.run_state, uninterrupted.run_state) == ("resumed", "uninterrupted")
@@ -133,14 +131,6 @@ def test_kill_during_training_then_again(data: Path, tmp_path: Path) -> None:
     assert resumed.per_class == uninterrupted.per_class
     frames = [Store(out).read_samples(resumed.run_id) for out in (killed, whole)]
     pd.testing.assert_frame_equal(frames[0], frames[1], check_exact=True)
-
-
-SMALLER = (
-    "iterations=2", "short_sides=(64,)", "longest_side=96", "crop_short_sides=(64,)", "crop_range=(48,64)",
-    "test_scale=(160,96)", "position_size=(96,160)", "fpn_channels=32", "rpn_channels=32", "mask_channels=16",
-    "roi_samples=16", "rpn_after_nms_test=20", "max_per_image=10",
-)  # fmt: skip
-"""What is found does not matter where it is shown that all is scored."""
 
 
 @pytest.mark.slow

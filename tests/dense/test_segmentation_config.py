@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.checkpoints import IMAGENET, ImageTower, ensure_tiny, load_image_tower
-from benchmarks.data.sample import ensure
+from benchmarks.data.sample import generate
 from benchmarks.dense.protocol import SegmentationFields
 from benchmarks.dense.segmentation import model_config, schedule_config, train_loader
 from benchmarks.dense.segmentation import plan as make_plan
@@ -21,6 +21,14 @@ from benchmarks.suite import get
 CPU = torch.device("cpu")
 UPERNET = "segmentation/ade20k_upernet"
 NAMES = ["ade20k-upernet", "ade20k-linear", "ade20k-linear-finetune"]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scenes of the default sample, and little else of it."""
+    folder = tmp_path_factory.mktemp("data") / "root"
+    generate(folder, pairs=1, held_out=1, views=0, described=0, boxed=0)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +47,14 @@ def fields(name: str = UPERNET, quick: bool = False, **overrides: Any) -> Segmen
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_shipped_config_builds(name: str, quick: bool, tmp_path: Path) -> None:
+def test_every_shipped_config_builds(name: str, quick: bool, scenes: Path, tmp_path: Path) -> None:
     """Model, loaders' datasets and hooks: all that a Runner builds before it trains."""
     from benchmarks.engine.runner import BenchRunner
 
     job = Job(
         get(name),
         ensure_tiny(),
-        ensure(),
+        scenes,
         quick=quick,
         overrides=("head_channels=16",) if "up" in name else (),
     )
@@ -210,8 +218,8 @@ HEAD = {"head", "pyramid"}  # change together: the two families of config differ
 
 
 @pytest.fixture(scope="module")
-def job() -> Job:
-    return Job(get("ade20k-upernet"), ensure_tiny(), ensure())
+def job(scenes: Path) -> Job:
+    return Job(get("ade20k-upernet"), ensure_tiny(), scenes)
 
 
 def built(job: Job, overrides: tuple[str, ...], tmp_path: Path) -> dict[str, Any]:
@@ -257,10 +265,10 @@ def test_loss_divides_by_all_pixels(tower: ImageTower, tmp_path: Path) -> None:
     assert losses[True] == pytest.approx(losses[False] / 2)
 
 
-def test_training_pipeline_in_order(tmp_path: Path) -> None:
+def test_training_pipeline_in_order(scenes: Path, tmp_path: Path) -> None:
     from benchmarks.data import ade20k
 
-    split = ade20k.load_split(ensure(), "training")
+    split = ade20k.load_split(scenes, "training")
     kinds = [step["type"] for step in train_loader(fields(), split, 0, tmp_path)["dataset"]["dataset"]["pipeline"]]
     assert kinds == [
         "LoadImageFromFile", "LoadAnnotations", "RandomResize", "RandomCrop", "RandomFlip",
@@ -322,11 +330,11 @@ def test_crops_must_fit_the_patches(job: Job, crop: str) -> None:
         make_plan(replace(job, overrides=overrides))
 
 
-def test_only_verified_pairs_are_read(job: Job, tmp_path: Path) -> None:
+def test_only_verified_pairs_are_read(job: Job, scenes: Path, tmp_path: Path) -> None:
     """Files that lie in a subfolder of the split are none of its pairs; the reader itself would take them."""
     from mmseg.registry import DATASETS
 
-    root = Path(shutil.copytree(ensure(), tmp_path / "data"))
+    root = Path(shutil.copytree(scenes, tmp_path / "data"))
     images = root / "ade20k/ADEChallengeData2016/images/training"
     (images / "A_old").mkdir()
     shutil.copy(next(images.glob("*.jpg")), images / "A_old/stray.jpg")

@@ -22,9 +22,10 @@ UPERNET = ("ade20k-upernet", *SEGMENTATION, "norm_layer=GN", "head_dropout=0.0",
 DETECTION = (
     "coco-cascade", "iterations=4", "batch_size=4", "norm_layer=GN", "drop_path_rate=0.0", "group_by_orientation=False",
     "rpn_samples=20000", "roi_samples=2000", "crop_probability=0.0", "score_threshold=0.0", "max_per_image=20",
-    "short_sides=(96,)", "longest_side=128", "pad_multiple=128", "position_size=(128,128)", "test_scale=(128,96)",
+    "short_sides=(64,)", "longest_side=96", "pad_multiple=96", "position_size=(96,96)", "test_scale=(96,64)",
+    "fpn_channels=32", "rpn_channels=32", "box_channels=32", "box_fc_channels=64", "mask_channels=16",
 )  # fmt: skip
-"""All anchors and regions are drawn, and every batch is padded to one size."""
+"""All anchors and regions are drawn, and every batch is padded to one size; the heads are narrow."""
 
 EQUAL = {
     "linear": LINEAR,

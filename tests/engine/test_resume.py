@@ -1,11 +1,7 @@
 """A run that was stopped and taken up ends exactly like one that was not: weights, optimiser, schedule."""
 
 import json
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,8 @@ from safetensors import safe_open
 from benchmarks.engine.runner import STATE_FILE
 from benchmarks.engine.state import load_state, save_state
 from benchmarks.errors import RecordError
-from tests.engine.toy import train
+from tests.engine.toy import train, train_slowly
+from tests.processes import finish, kill, start
 
 
 def final_state(folder: Path) -> dict[str, Any]:
@@ -68,19 +65,17 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path) -> None:
     """SIGKILL leaves whole files only, and the run that follows ends like an uninterrupted one."""
     train(tmp_path / "whole", 40)
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "tests.engine.toy", str(killed)]
     moments = random.Random(0)
     for _ in range(3):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = start(train_slowly, killed)
         before = iterations_done(killed)
         deadline = time.monotonic() + 120
-        while iterations_done(killed) == before and process.poll() is None and time.monotonic() < deadline:
+        while iterations_done(killed) == before and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.005)
         time.sleep(moments.random() * 0.1)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         assert 0 < iterations_done(killed) < 40, "the kill must hit a run under way"
-    subprocess.run(command, check=True, capture_output=True)
+    finish(start(train_slowly, killed))
     assert_same(final_state(killed), final_state(tmp_path / "whole"))
 
 

@@ -1,6 +1,5 @@
 """A toy training on BenchRunner: small enough to be killed and resumed many times."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,5 +98,6 @@ def train(folder: Path, iterations: int, **options: Any) -> BenchRunner:
     return runner
 
 
-if __name__ == "__main__":
-    train(Path(sys.argv[1]), 40, slow=True)
+def train_slowly(folder: Path) -> None:
+    """Forty iterations with time to be killed in."""
+    train(folder, 40, slow=True)

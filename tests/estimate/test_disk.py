@@ -57,3 +57,4 @@ def test_embeddings_take_at_most_twice_what_is_kept() -> None:
     more = embedding_places(images=2000, texts=1000, joint=64, queries=10)
     assert more[:2] == places
     assert (more[2].name, more[2].size) == ("pictures", 10 * 6 * 150_000)
+    assert embedding_places(images=20, texts=100, joint=64, queries=10)[2].size == 20 * 150_000

@@ -14,7 +14,7 @@ from benchmarks.engine.launch import check_launcher, from_main, join, must_relau
 from benchmarks.errors import OptionError
 from tests.pretrain.test_training import largest_difference, scalars
 from tests.pretrain.toy import train, train_joined, write_pairs
-from tests.processes import finish, start_bench, together
+from tests.processes import finish, run_together, start_bench
 
 CLIP = [
     *("training.epochs=2", "training.batch_size=4", "execution.log_interval=1", "image_tower.image_size=32"),
@@ -51,7 +51,7 @@ def test_two_gloo_processes_equal_one(root: Path, tmp_path: Path, device_batch: 
     """As under torchrun, also with accumulation: the same pairs, losses averaged, the same weights after every step."""
     options = ("training.epochs=2", "execution.log_interval=1")
     train(root, tmp_path / "one", *options)
-    together(2, train_joined, root, tmp_path / "two", *options, f"execution.device_batch={device_batch}")
+    run_together(2, train_joined, root, tmp_path / "two", *options, f"execution.device_batch={device_batch}")
     assert largest_difference(tmp_path / "one", tmp_path / "two") < 1e-6
     assert len(list((tmp_path / "two/logs").iterdir())) == 1, "the main process alone writes"
 

@@ -1,11 +1,9 @@
 """A pretraining that was killed and taken up ends with the very same bits as one that was not."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from benchmarks.engine.state import load_state
 from pretrain.training import CHECKPOINT
 from tests.engine.test_resume import assert_same, iterations_done
 from tests.pretrain.toy import Toy, train, write_pairs
+from tests.processes import finish, kill, start, start_bench
 
 RANDOM = "fields.dropout=0.5"  # so that a generator in another state would show
 
@@ -66,20 +65,19 @@ def test_killed_after_the_last_step_and_before_the_checkpoint(root: Path, tmp_pa
 
 
 def run_with_three_kills(
-    command: list[str], out: Path, iterations: int, longest_wait: float, environment: dict[str, str] | None = None
+    begin: Callable[[], ForkServerProcess], out: Path, iterations: int, longest_wait: float
 ) -> None:
-    """Run ``command`` to its end, after three attempts that are killed a moment after the run has gone on."""
+    """Run what ``begin`` starts to its end, after three attempts that are killed a moment after the run has gone on."""
     moments = random.Random(0)
     for _ in range(3):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        process = begin()
         before, deadline = iterations_done(out), time.monotonic() + 120
-        while iterations_done(out) == before and process.poll() is None and time.monotonic() < deadline:
+        while iterations_done(out) == before and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(moments.random() * longest_wait)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        kill(process)
         assert 0 < iterations_done(out) < iterations, "the kill must hit a run under way"
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    finish(begin())
 
 
 @pytest.mark.slow
@@ -87,8 +85,7 @@ def test_kill_9_at_three_random_moments(root: Path, tmp_path: Path) -> None:
     overrides = (RANDOM, "fields.pause=0.1", "training.epochs=16", "execution.workers=1")
     train(root, tmp_path / "whole", *overrides)
     killed = tmp_path / "killed"
-    command = [sys.executable, "-m", "tests.pretrain.toy", str(root), str(killed), "none", *overrides]
-    run_with_three_kills(command, killed, iterations=40, longest_wait=0.3)
+    run_with_three_kills(lambda: start(train, root, killed, *overrides), killed, iterations=40, longest_wait=0.3)
     assert_same_end(killed, tmp_path / "whole")
 
 
@@ -106,14 +103,12 @@ def test_detailclip_killed_at_three_random_moments(root: Path, tmp_path: Path) -
     """Through the command line, with teacher, centres, fused AdamW and the generated weights as they are."""
     options = [part for override in SMALL for part in ("-o", override)]
 
-    def command(out: Path) -> list[str]:
-        start = [sys.executable, "-m", "benchmarks.cli", "pretrain", "detailclip_tiny_sample"]
-        return [*start, "--data-root", str(root), "--out", str(out), *options]
+    def begin(out: Path) -> ForkServerProcess:
+        return start_bench("pretrain", "detailclip_tiny_sample", "--data-root", root, "--out", out, *options)
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, env=environment)
+    finish(begin(tmp_path / "whole"))
     killed = tmp_path / "killed"
-    run_with_three_kills(command(killed), killed, iterations=120, longest_wait=0.2, environment=environment)
+    run_with_three_kills(lambda: begin(killed), killed, iterations=120, longest_wait=0.2)
     assert_same(load_state(killed / STATE_FILE), load_state(tmp_path / "whole" / STATE_FILE))
     ours, theirs = (load_file(folder / CHECKPOINT) for folder in (killed, tmp_path / "whole"))
     assert ours.keys() == theirs.keys()

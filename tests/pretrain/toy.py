@@ -5,7 +5,6 @@ That it trains at all shows that none of them knows a method by name.
 
 import csv
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -140,5 +139,6 @@ def train(root: Path, out: Path, *overrides: str, existing: Existing = "resume",
     return lines
 
 
-if __name__ == "__main__":
-    train(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[4:], launcher=sys.argv[3])
+def train_joined(root: Path, out: Path, *overrides: str) -> None:
+    """Train the toy in a process that is one of several."""
+    train(root, out, *overrides, launcher="pytorch")

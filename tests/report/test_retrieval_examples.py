@@ -290,8 +290,8 @@ def test_the_pictures_are_found_from_the_list_of_all(world: Path, page: Element)
     (link,) = (
         link for link in parse(world / "report" / "pictures.html").all("a") if link.attributes["href"].startswith(PAGE)
     )
-    anchor = link.attributes["href"].partition("#")[2]
-    assert [element.text for element in page.all() if element.attributes.get("id") == anchor] == [EXAMPLES]
+    assert link.attributes["href"] == PAGE
+    assert EXAMPLES in [element.text for element in page.all()]
     assert not (world / "report" / f"pictures-{slug('flickr8k-retrieval')}.html").exists(), "they are no rows"
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from benchmarks.report.blocks import Gallery, Links, Page, Picture, Section
 from benchmarks.report.kinds import Kind, Sampled
-from benchmarks.report.kinds.retrieval import EXAMPLES
 from benchmarks.report.names import shown, slug
 from benchmarks.report.pages.common import title_of
 from benchmarks.report.pictures import FOLDER, Size, written
@@ -140,7 +139,7 @@ def index(groups: Sequence[Shown], small: Sequence[Thumbnails], masks: int, trai
         counts[group.benchmark, f"{group.page}.html"] += len(group.files)
     for each in small:
         if each.count:
-            counts[each.benchmark, f"{benchmark_page(each.benchmark)}.html#{slug(EXAMPLES)}"] += each.count
+            counts[each.benchmark, f"{benchmark_page(each.benchmark)}.html"] += each.count
     links = [(title_of(benchmark), href, f"{count} images") for (benchmark, href), count in counts.items()]
     if masks:
         links.append(("What the student sees in pretraining", f"{training}.html", f"{masks} views"))
