@@ -93,9 +93,9 @@ SMALL = (
     "image_tower.image_size=32", "image_tower.patch_size=8", "image_tower.width=32", "image_tower.depth=2",
     "image_tower.heads=2", "text_tower.width=32", "text_tower.depth=1", "text_tower.heads=1", "joint=16",
     "fields.head.hidden=16", "fields.head.bottleneck=8", "fields.head.prototypes=32", "fields.decoder_heads=2",
-    "training.batch_size=4", "training.epochs=24", "execution.device_batch=2", "execution.state_interval=1",
+    "training.batch_size=4", "training.epochs=16", "execution.device_batch=2", "execution.state_interval=1",
 )  # fmt: skip
-"""DetailCLIP on ten pictures: 60 steps of two micro-batches, and the patch temperature changes after the first pass."""
+"""DetailCLIP on ten pictures: 40 steps of two micro-batches, and the patch temperature changes after the first pass."""
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_detailclip_killed_at_three_random_moments(root: Path, tmp_path: Path) -
 
     finish(begin(tmp_path / "whole"))
     killed = tmp_path / "killed"
-    run_with_three_kills(lambda: begin(killed), killed, iterations=120, longest_wait=0.2)
+    run_with_three_kills(lambda: begin(killed), killed, iterations=80, longest_wait=0.1)
     assert_same(load_state(killed / STATE_FILE), load_state(tmp_path / "whole" / STATE_FILE))
     ours, theirs = (load_file(folder / CHECKPOINT) for folder in (killed, tmp_path / "whole"))
     assert ours.keys() == theirs.keys()

@@ -290,7 +290,7 @@ def test_the_pictures_are_found_from_the_list_of_all(world: Path, page: Element)
     (link,) = (
         link for link in parse(world / "report" / "pictures.html").all("a") if link.attributes["href"].startswith(PAGE)
     )
-    assert link.attributes["href"] == PAGE
+    assert link.attributes["href"] == f"{PAGE}.html"
     assert EXAMPLES in [element.text for element in page.all()]
     assert not (world / "report" / f"pictures-{slug('flickr8k-retrieval')}.html").exists(), "they are no rows"
 
