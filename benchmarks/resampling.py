@@ -71,7 +71,8 @@ class MeanRatio:
         parts = self.trials.tocoo()
         # Of the ratio in a sample by itself, however much of the class's trials it has: the trials' mean of its square.
         columns, sizes = parts.coords[1], times @ self.trials
-        alone = np.sqrt(sizes[columns] * occurring[columns] / parts.data) * weight
+        wholes = sizes[columns] * occurring[columns]
+        alone = weight * np.sqrt(np.divide(wholes, parts.data, out=np.zeros_like(wholes), where=parts.data > 0))
         others = residuals.multiply(type(parts)((alone, parts.coords), shape=parts.shape).tocsr()).toarray()
         return np.concatenate([np.asarray(residuals.sum(axis=1)).reshape(-1, 1), others], axis=1)
 

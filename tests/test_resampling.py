@@ -191,6 +191,19 @@ def test_a_class_of_one_image_is_taken_to_vary_as_the_others_do() -> None:
     assert (score.lone(once), score.freedom(once)) == (1, 2)
 
 
+def test_a_class_that_is_listed_without_a_trial_is_none() -> None:
+    """Samples files may list classes that an image has neither in its label nor in its prediction."""
+    hits, trials = np.array([[3, 0], [1, 0], [2, 5]]), np.array([[4, 0], [4, 0], [4, 9]])
+    rows, columns = np.indices(trials.shape)
+    listed = [
+        csr_array((part.ravel().astype(float), (rows.ravel(), columns.ravel())), shape=part.shape)
+        for part in (hits, trials)
+    ]
+    assert listed[1].nnz == trials.size
+    score = Combined([MeanRatio(*listed)], [1.0], np.ones(3, np.int64))
+    assert score.error() == pytest.approx(alone(hits, trials).error())
+
+
 @pytest.mark.parametrize("pairs", [0, 2])
 def test_nothing_is_known_where_classes_have_one_image_each(pairs: int) -> None:
     """Nor where the few others are all right: no residual there is is no proof of certainty."""
