@@ -156,8 +156,10 @@ class Request:
         from benchmarks.data.sample import ensure
         from benchmarks.records import Store
         from benchmarks.selection import select
+        from benchmarks.suite import resolve
 
-        Store(self.out).require_writable()  # before anything is fetched or made
+        resolve(self.names)  # an unknown name is refused before anything is fetched or made
+        Store(self.out).require_writable()
         checkpoint, data_root, quick = self.checkpoint_path(say), self.data_root, self.quick
         if data_root is None:
             data_root, quick = ensure(), True
